@@ -53,11 +53,11 @@ class SupportBudgetSerializer(serializers.Serializer[Any]):
 
 
 class SupportPaymentSerializer(serializers.Serializer[Any]):
-    id = serializers.UUIDField()
-    purpose = serializers.CharField()
-    state = serializers.CharField()
-    amount_cents = serializers.IntegerField()
-    created_at = serializers.DateTimeField()
+    id = serializers.UUIDField(source="payment.id")
+    purpose = serializers.CharField(source="payment.purpose")
+    state = serializers.CharField(source="payment.state")
+    amount_cents = serializers.IntegerField(source="payment.amount_cents")
+    created_at = serializers.DateTimeField(source="payment.created_at")
 
 
 class AuditSerializer(serializers.Serializer[Any]):

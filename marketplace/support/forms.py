@@ -1,8 +1,13 @@
 """What staff may change of a customer."""
 
+from decimal import Decimal
+
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import LIMIT_FIELDS, Organisation
+from marketplace.billing.payments.forms import UsdField
+from router.domain.money import NANO_PER_USD
 
 
 class LimitsForm(forms.ModelForm):
@@ -11,3 +16,39 @@ class LimitsForm(forms.ModelForm):
     class Meta:
         model = Organisation
         fields = LIMIT_FIELDS
+
+
+class ToldForm(forms.Form):
+    """A small form of a row, whose problems are told above the page."""
+
+    @property
+    def problems(self) -> list[str]:
+        """Each field's name with what is wrong."""
+        return [
+            f"{self.fields[name].label}: {error}"
+            for name, errors in self.errors.items()
+            for error in errors
+        ]
+
+
+class OrderForm(ToldForm):
+    """An amount, cents once clean, and why."""
+
+    amount = UsdField(label=_("Amount in US dollars"), min_value=Decimal("0.01"))
+    reason = forms.CharField(max_length=500, label=_("Reason"))
+
+
+class PayoutForm(ToldForm):
+    """Money that was sent: earnings go down to a billionth of a dollar."""
+
+    amount_usd = forms.DecimalField(
+        label=_("Amount in US dollars"),
+        min_value=Decimal("0.01"),
+        max_digits=18,
+        decimal_places=9,
+    )
+    reference = forms.CharField(max_length=100, label=_("Reference of the bank transfer"))
+
+    @property
+    def amount_nano(self) -> int:
+        return int(self.cleaned_data["amount_usd"] * NANO_PER_USD)

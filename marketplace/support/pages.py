@@ -1,27 +1,16 @@
-"""The support view: find a customer, read their data, grant credit and set limits.
-
-Nobody acts as the customer.
-"""
+"""The support view: find a customer and read their data. Nobody acts as the customer."""
 
 from uuid import UUID
 
-from django.contrib import messages
-from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation, User
 from marketplace.billing.credit.forms import CreditGrantForm
-from marketplace.billing.payments.books.money import nano_of_cents
-from marketplace.billing.payments.staff import grant_order
 from marketplace.catalog.models import Deployment
-from marketplace.catalog.templatetags.units import usd
 from marketplace.catalog.verdicts import TERMS
-from marketplace.shared.signals import catalog_changed
 from marketplace.support import selectors
 from marketplace.support.forms import LimitsForm
 from marketplace.support.models import Look, LookKind
@@ -50,51 +39,10 @@ def support(request: HttpRequest) -> HttpResponse:
 @staff_required
 def organisation(request: HttpRequest, slug: str) -> HttpResponse:
     """The page of one organisation."""
-    return _organisation(request, get_object_or_404(Organisation, slug=slug), CreditGrantForm())
+    return organisation_page(request, get_object_or_404(Organisation, slug=slug), CreditGrantForm())
 
 
-@require_POST
-@staff_required
-def credit(request: HttpRequest, slug: str) -> HttpResponse:
-    """Grant credit in one's own name; a form that is sent twice grants once."""
-    row = get_object_or_404(Organisation, slug=slug)
-    form = CreditGrantForm(request.POST)
-    if not form.is_valid():
-        return _organisation(request, row, form, status=422)
-    try:
-        order = grant_order(
-            organisation=row,
-            amount_nano=nano_of_cents(form.cleaned_data["amount"]),
-            reason=form.cleaned_data["reason"],
-            ordered_by=_user(request),
-            idem_key=f"support:{form.cleaned_data['once']}",
-        )
-    except ValidationError as refused:
-        form.add_error(None, refused)
-        return _organisation(request, row, form, status=422)
-    messages.success(
-        request, _("%(amount)s granted.") % {"amount": usd(order.transfer.amount_nano)}
-    )
-    return redirect("support-organisation", slug)
-
-
-@require_POST
-@staff_required
-def limits(request: HttpRequest, slug: str) -> HttpResponse:
-    """Set the organisation's limits; routers have them within seconds."""
-    row = get_object_or_404(Organisation, slug=slug)
-    form = LimitsForm(request.POST, instance=row)
-    if not form.is_valid():
-        row.refresh_from_db()
-        return _organisation(request, row, CreditGrantForm(), limits_form=form, status=422)
-    with transaction.atomic():
-        form.save()
-        catalog_changed.send(None)
-    messages.success(request, _("The limits are saved."))
-    return redirect("support-organisation", slug)
-
-
-def _organisation(
+def organisation_page(
     request: HttpRequest,
     row: Organisation,
     form: CreditGrantForm,
@@ -102,6 +50,7 @@ def _organisation(
     limits_form: LimitsForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
+    """The page, and a record of the look at it; a form that was refused is shown as sent."""
     look_record(
         staff=_user(request),
         kind=LookKind.ORGANISATION,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,11 @@ from marketplace.billing.budgets.selectors import BudgetState, budget_states
 from marketplace.billing.credit.models import CreditRequest, CreditRequestState
 from marketplace.billing.invoices.models import Statement
 from marketplace.billing.models import Account, Lease, LeaseState
+from marketplace.billing.payments.books.money import usd_of_cents
+from marketplace.billing.payments.books.transfers import owed_nano
 from marketplace.billing.payments.models import Payment
+from marketplace.billing.payments.refunds import refundable_cents
+from marketplace.catalog.models import Provider
 from marketplace.support.models import Look
 from marketplace.usage.models import UsageEvent
 from marketplace.usage.partitions import id_floor
@@ -111,6 +116,14 @@ def _invoices(text: str) -> list[Hit]:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentRow:
+    """A payment, and how many dollars of it can still be refunded."""
+
+    payment: Payment
+    refundable: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Customer:
     """An organisation's data, newest first, at most ``ROWS_MAX`` of each kind."""
 
@@ -123,7 +136,9 @@ class Customer:
     budgets: list[BudgetState]
     calls: list[UsageEvent]
     failed: list[UsageEvent]
-    payments: list[Payment]
+    owed_nano: int
+    providers: list[Provider]
+    payments: list[PaymentRow]
     invoices: list[Statement]
     audit: list[dict[str, Any]]
     looks: list[Look]
@@ -149,7 +164,16 @@ def customer(organisation: Organisation) -> Customer:
         budgets=budget_states(organisation.budgets.select_related("user", "key")[:ROWS_MAX]),
         calls=list(calls[:CALLS_MAX]),
         failed=list(lately.exclude(outcome__in=FINE)[:CALLS_MAX]),
-        payments=list(organisation.payments.select_related("created_by")[:ROWS_MAX]),
+        owed_nano=owed_nano(organisation),
+        providers=list(
+            organisation.providers.filter(billing_account__isnull=False).select_related(
+                "billing_account"
+            )[:ROWS_MAX]
+        ),
+        payments=[
+            PaymentRow(payment, usd_of_cents(refundable_cents(payment)))
+            for payment in organisation.payments.prefetch_related("refunds")[:ROWS_MAX]
+        ],
         invoices=list(
             Statement.objects.filter(account=account).order_by("-issued_at")[:ROWS_MAX]
             if account

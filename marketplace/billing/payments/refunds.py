@@ -5,7 +5,6 @@ import logging
 import stripe
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Sum
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
@@ -47,8 +46,8 @@ def refundable_cents(payment: Payment) -> int:
     """The amount of a received payment that is neither refunded nor about to be."""
     if payment.state != PaymentState.SUCCEEDED:
         return 0
-    refunds = payment.refunds.exclude(state=RefundState.FAILED)
-    return payment.amount_cents - (refunds.aggregate(sum=Sum("amount_cents"))["sum"] or 0)
+    refunds = (refund for refund in payment.refunds.all() if refund.state != RefundState.FAILED)
+    return payment.amount_cents - sum(refund.amount_cents for refund in refunds)
 
 
 def refund_request(

@@ -33,6 +33,7 @@ from marketplace.storefront.compare import pages as compare
 from marketplace.storefront.landing import pages as landing
 from marketplace.storefront.rankings import pages as rankings
 from marketplace.storefront.start import pages as start
+from marketplace.support import actions
 from marketplace.support import pages as support
 from marketplace.tuning import pages as tuning
 from marketplace.tuning.editor import pages as editor
@@ -165,8 +166,24 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dead-letters/<int:letter_id>/retry", dead_letters.retry, name="dead-letter-retry"),
     path("support", support.support, name="support"),
     path("support/<slug:slug>", support.organisation, name="support-organisation"),
-    path("support/<slug:slug>/credit", support.credit, name="support-credit"),
-    path("support/<slug:slug>/limits", support.limits, name="support-limits"),
+    path("support/<slug:slug>/credit", actions.credit, name="support-credit"),
+    path("support/<slug:slug>/limits", actions.limits, name="support-limits"),
+    path("support/<slug:slug>/write-off", actions.write_off, name="support-write-off"),
+    path(
+        "support/<slug:slug>/payments/<uuid:payment_id>/refund",
+        actions.refund,
+        name="support-refund",
+    ),
+    path(
+        "support/<slug:slug>/providers/<slug:provider>/payout",
+        actions.payout,
+        name="support-payout",
+    ),
+    path(
+        "support/<slug:slug>/keys/<int:key_id>/revoke",
+        actions.key_revoke,
+        name="support-key-revoke",
+    ),
     path("support/people/<int:user_id>", support.person, name="support-person"),
     path("support/calls/<uuid:request_id>", support.call, name="support-call"),
     path("provide", providers.provide, name="provide"),

@@ -1,0 +1,121 @@
+"""What staff do on a customer's page: refunds, payouts, debts and leaked keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import translation
+
+from marketplace.accounts.models import User
+from marketplace.accounts.services import api_key_create
+from marketplace.billing.models import Payment, Payout, Refund
+from tests.integration.marketplace.ledger import record, settle
+from tests.integration.marketplace.shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def shop(kept_shop: Shop, settings: Any) -> Shop:
+    translation.activate("en")
+    settings.PAYMENTS_ON = True
+    settings.STRIPE_SECRET_KEY = "sk_test_waypost"
+    # Port 9 (discard) refuses at once: what is ordered waits for Stripe.
+    settings.STRIPE_API_URL = "http://127.0.0.1:9"
+    return kept_shop
+
+
+@pytest.fixture
+def staff(shop: Shop) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_user("staff@example.com", is_staff=True))
+    return client
+
+
+def paid(shop: Shop) -> Payment:
+    return Payment.objects.create(
+        organisation=shop.organisation,
+        purpose="topup",
+        amount_cents=2_500,
+        state="succeeded",
+        intent_id="pi_1",
+    )
+
+
+def test_a_refund_is_ordered_once_it_is_confirmed(staff: Client, shop: Shop) -> None:
+    payment = paid(shop)
+    path = f"/support/acme/payments/{payment.pk}/refund"
+    assert path in staff.get("/support/acme").text
+    order = {"amount": "10.00", "reason": "billed by mistake"}
+    assert "Refund $10.00 to the card?" in staff.post(path, order).text
+    assert not Refund.objects.exists()
+    after = staff.post(path, order | {"confirmed": "1"}, follow=True)
+    assert "Refund of $10.00 ordered." in after.text
+    refund = Refund.objects.get()
+    assert refund.requested_by is not None
+    assert (refund.amount_cents, refund.reason) == (1_000, "billed by mistake")
+    assert refund.requested_by.email == "staff@example.com"
+    assert 'max="15.00"' in after.text
+    more = {"amount": "15.01", "reason": "more than is left", "confirmed": "1"}
+    assert "At most 15.00 US dollars" in staff.post(path, more, follow=True).text
+    assert Refund.objects.count() == 1
+
+
+def test_a_payout_is_recorded_up_to_what_was_earned(staff: Client, shop: Shop) -> None:
+    shop.provider.organisation = shop.organisation
+    shop.provider.save()
+    settle(
+        record(
+            account_id=shop.customer_account.pk,
+            organisation_id=shop.organisation.pk,
+            provider_account_id=shop.provider_account.pk,
+            charge_nano=15_000_000,
+        )
+    )
+    path = "/support/acme/providers/northyard/payout"
+    assert path in staff.get("/support/acme").text
+    paid_out = {"amount_usd": "0.01", "reference": "SEPA 17"}
+    after = staff.post(path, paid_out, follow=True)
+    assert "Payout of $0.01 to Northyard Compute recorded." in after.text
+    assert Payout.objects.get().reference == "SEPA 17"
+    refused = staff.post(path, paid_out | {"reference": "SEPA 18"}, follow=True)
+    assert "to be paid out" in refused.text
+    nameless = staff.post(path, {"amount_usd": "1"}, follow=True)
+    assert "Reference of the bank transfer: " in nameless.text
+    assert Payout.objects.count() == 1
+
+
+def test_a_leaked_key_is_revoked(staff: Client, shop: Shop) -> None:
+    row, _key = api_key_create(organisation=shop.organisation, name="checkout")
+    path = f"/support/acme/keys/{row.pk}/revoke"
+    assert path in staff.get("/support/acme").text
+    assert "Revoke “checkout” permanently?" in staff.post(path).text
+    row.refresh_from_db()
+    assert row.disabled_at is None
+    assert "“checkout” is revoked." in staff.post(path, {"confirmed": "1"}, follow=True).text
+    row.refresh_from_db()
+    assert row.disabled_at is not None
+    assert staff.post(path).status_code == 404
+
+
+def test_no_more_is_written_off_than_is_owed(staff: Client, shop: Shop) -> None:
+    order = {"amount": "5.00", "reason": "goodwill"}
+    assert "owes less" in staff.post("/support/acme/write-off", order, follow=True).text
+
+
+def test_they_are_for_staff_and_of_this_customer(staff: Client, shop: Shop) -> None:
+    payment = paid(shop)
+    row, _key = api_key_create(organisation=shop.organisation, name="checkout")
+    acts = (
+        f"payments/{payment.pk}/refund",
+        f"keys/{row.pk}/revoke",
+        "providers/northyard/payout",
+        "write-off",
+    )
+    owner = Client()
+    owner.force_login(shop.owner)
+    assert {owner.post(f"/support/acme/{act}").status_code for act in acts} == {403}
+    # Its provider belongs to nobody.
+    assert staff.post("/support/acme/providers/northyard/payout").status_code == 404
