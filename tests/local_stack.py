@@ -61,12 +61,13 @@ class LocalStack:
         return subprocess.run(
             [sys.executable, str(self.root / "manage.py"), *words],
             cwd=self.root,
-            # No automatic benchmarks while a test runs.
+            # No automatic benchmarks while a test runs, and no process that no test of it uses.
             env={
                 **inherited,
                 **({"WAYPOST_HOME": str(self.home)} if knows_home else {}),
                 **({"BROKER_URL": self.broker_url} if self.broker_url else {}),
                 "WAYPOST_BENCHMARKS_AUTO": "0",
+                "WAYPOST_TEST_PAYMENTS": "0",
             },
             capture_output=True,
             text=True,

@@ -1,14 +1,18 @@
 """``python -m tests.stripe_server --port P``: localstripe, and what payments need beyond it.
 
 localstripe 1.15 has customers, PaymentIntents, refunds and signed webhooks. Added here, in the
-shapes that Stripe documents: Checkout Sessions, idempotency keys, and the control of the tests,
-``POST /_config/checkout/<id>/pay``, by which a person pays.
+shapes that Stripe documents: Checkout Sessions, idempotency keys, the page where a person pays, and
+the control of the tests, ``POST /_config/checkout/<id>/pay``.
+
+``manage.py up`` runs it too, so that people can try payments: ``--deliver-to`` is where its events
+go, signed with ``STRIPE_WEBHOOK_SECRET``. It forgets everything when it ends.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -39,6 +43,7 @@ class Session(resources.StripeObject):
         self.payment_status = "unpaid"
         self.status = "open"
         self.success_url = asked["success_url"]
+        self.cancel_url = asked["cancel_url"]
         self.url = f"{base_url}/pay/{self.id}"
         self._intent_data = asked["payment_intent_data"]
 
@@ -73,6 +78,36 @@ async def session_pay(request: web.Request) -> web.Response:
     session = resources.store[f"checkout.session:{request.match_info['id']}"]
     session._pay((await server.get_post_data(request))["payment_method"])
     return server.json_response(session._export())
+
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>Test payment</title>
+<body style="font: 1rem/1.5 system-ui; max-width: 26rem; margin: 15vh auto; padding: 0 1rem">
+<h1>{amount}</h1><p>This stands in for Stripe. No money moves, and no card is asked for.</p>
+{said}<form method="post">
+<button name="card" value="pm_card_visa">Pay</button>
+<button name="card" value="pm_card_visa_chargeDeclined">Pay with a card that is declined</button>
+</form><p><a href="{cancel_url}">Back without paying</a></p>"""
+DECLINED = '<p role="alert"><strong>The card was declined.</strong></p>'
+
+
+async def session_page(request: web.Request) -> web.Response:
+    """The page that Stripe hosts: by POST the person pays and is sent back."""
+    session = resources.store.get(f"checkout.session:{request.match_info['id']}")
+    if session is None:
+        raise web.HTTPNotFound(text="This payment is not known here: begin it again.")
+    said = ""
+    if request.method == "POST" and session.status == "open":
+        try:
+            session._pay(str((await request.post())["card"]))
+        except server.UserError:
+            said = DECLINED
+    if session.status == "complete":
+        raise web.HTTPSeeOther(session.success_url)
+    page = PAGE.format(
+        amount=f"${session.amount_total / 100:.2f}", said=said, cancel_url=session.cancel_url
+    )
+    return web.Response(text=page, content_type="text/html")
 
 
 def idempotency_error(code: str, *, status: int) -> web.Response:
@@ -121,13 +156,19 @@ async def errors_as_stripe_names_them(request: web.Request, handler: Handler) ->
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.stripe_server")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--deliver-to", default="", metavar="URL")
+    options = parser.parse_args()
+    if options.deliver_to:
+        secret = os.environ["STRIPE_WEBHOOK_SECRET"]
+        webhooks.register_webhook("waypost", options.deliver_to, secret, None)
     app = server.app
     app.middlewares.insert(0, idempotency)
     app.middlewares.append(errors_as_stripe_names_them)
     app.router.add_post("/v1/checkout/sessions", session_create)
     app.router.add_get("/v1/checkout/sessions/{id}", session_retrieve)
+    app.router.add_route("*", "/pay/{id}", session_page)
     app.router.add_post("/_config/checkout/{id}/pay", session_pay)
-    web.run_app(app, host="127.0.0.1", port=parser.parse_args().port, print=None)
+    web.run_app(app, host="127.0.0.1", port=options.port, print=None)
 
 
 if __name__ == "__main__":

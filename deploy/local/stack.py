@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 
 from deploy.local import child, postgres, valkey
 from deploy.local.health import answers_http, logged, once_logged
+from deploy.local.payments import stand_in
 from deploy.local.ports import HOST, free_ports
 from deploy.local.postgres import Postgres
 from deploy.local.secrets import (
@@ -128,6 +129,7 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
     backends = [*_llama_backends(), *_triton_backends(options.home)]
     if options.emulated:
         backends.append(_emulator())
+    payments = stand_in(options.web_url, _python)
     data_names = tuple(service.name for service in data.services)
     settling = _settling(options)
     after = (*data_names, "seed", *(job.name for job in settling))
@@ -140,8 +142,9 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
         *(replace(item, env={"DATABASE_URL": data.routers_url, **item.env}) for item in routers),
         _web(options, needs=(*data_names, "seed")),
         *_jobs(needs=(*data_names, "seed")),
+        *payments.services,
     )
-    environment = _environment(options, secrets) | data.urls
+    environment = _environment(options, secrets) | data.urls | payments.environment
     return Stack(
         tuple(replace(service, env={**environment, **service.env}) for service in services),
         environment,

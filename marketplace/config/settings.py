@@ -163,7 +163,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Payments --------------------------------------------------------------------------------
 STRIPE_SECRET_KEY = str(env.str("STRIPE_SECRET_KEY", default=""))
 STRIPE_WEBHOOK_SECRET = str(env.str("STRIPE_WEBHOOK_SECRET", default=""))
-STRIPE_API_URL = _origin("STRIPE_API_URL", "https://api.stripe.com")
+STRIPE_API = "https://api.stripe.com"
+STRIPE_API_URL = _origin("STRIPE_API_URL", STRIPE_API)
 PAYMENTS_ON = bool(STRIPE_SECRET_KEY)
 if bool(STRIPE_WEBHOOK_SECRET) != PAYMENTS_ON:
     # With only one of them, payments would never reach an account.

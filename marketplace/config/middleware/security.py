@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import patch_cache_control
 
 CHECKOUT_ORIGIN = "https://checkout.stripe.com"
-"""Where the form that begins a payment redirects to."""
+"""Where the form that begins a payment redirects to; a stand-in for Stripe has its own page."""
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -34,6 +34,8 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
 def _redirected_to() -> list[str]:
     """Foreign origins that our forms may redirect to."""
     origins = [CHECKOUT_ORIGIN] if settings.PAYMENTS_ON else []
+    if settings.PAYMENTS_ON and settings.STRIPE_API_URL != settings.STRIPE_API:
+        origins.append(settings.STRIPE_API_URL)
     if settings.OIDC_ON:
         issuer = urlsplit(settings.WAYPOST_OIDC_ISSUER)
         origins.append(f"{issuer.scheme}://{issuer.netloc}")
