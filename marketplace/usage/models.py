@@ -15,6 +15,7 @@ from marketplace.usage.refusals.models import Refusal
 from marketplace.usage.rollups.caller_models import CallerRollup
 from marketplace.usage.rollups.deployment_models import (
     DeploymentRollup,
+    ModelHistory,
     ModelRanking,
     RankingWindow,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "DeploymentRollup",
     "Detachment",
     "ModelFigures",
+    "ModelHistory",
     "ModelRanking",
     "RankingWindow",
     "Refusal",

@@ -1,28 +1,24 @@
 """Services that compute and store figures from recorded calls."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Max, Q, QuerySet, Sum
+from django.db.models import Max, Q, Sum
 from django.utils import timezone
 
 from marketplace.accounts.models import ApiKey
 from marketplace.usage.models import (
     DeploymentRollup,
     ModelFigures,
-    ModelRanking,
-    RankingWindow,
     Span,
     UsageEvent,
     UsageRollup,
 )
 from marketplace.usage.partitions import id_floor
 from marketplace.usage.rollups.deployments import FAULTS, PLACED
-from marketplace.usage.rollups.latency import percentile
-from marketplace.usage.rollups.selectors import figures_by, histograms
+from marketplace.usage.rollups.selectors import figures_by
 from marketplace.usage.selectors import calls_kept_since
-from marketplace.usage.windows import window_of
+from marketplace.usage.windows import LOOK_BACK, edges_of
 from router.domain.catalog import OWN_MARK
 from router.domain.outcome import Outcome
 
@@ -31,8 +27,6 @@ LATELY = timedelta(minutes=15)
 """Calls that settle later than this after their start do not update their key's last use."""
 HOURS_KEPT = timedelta(days=8)
 """Older hours of deployments are deleted; their days stay."""
-LOOK_BACK = timedelta(hours=1)
-"""Calls usually settle within it, so each run rebuilds this hour and the one before."""
 LOOK_BACK_FAR = timedelta(days=3)
 """For calls that routers settle late; used less often."""
 BACKFILL = timedelta(days=90)
@@ -123,52 +117,9 @@ def deployment_rollups_compute(*, look_back: timedelta = LOOK_BACK) -> int:
     now = timezone.now()
     if not DeploymentRollup.objects.exists():
         look_back = BACKFILL
-    since = (now - look_back).replace(minute=0, second=0, microsecond=0)
-    hours, days = max(since, now - HOURS_KEPT), since.replace(hour=0)
+    edges = edges_of(now, look_back)
+    hours, days = max(edges[Span.HOUR], now - HOURS_KEPT), edges[Span.DAY]
     DeploymentRollup.objects.filter(span=Span.HOUR, starts_at__lt=now - HOURS_KEPT).delete()
     with connection.cursor() as cursor:
         cursor.execute("SELECT usage_deployment_rollup_refresh(%s, %s)", [hours, days])
         return int(cursor.fetchone()[0])
-
-
-@transaction.atomic
-def rankings_compute() -> int:
-    """Recompute the rankings of all windows; returns how many models were ranked."""
-    now, ranked = timezone.now(), 0
-    ModelRanking.objects.all().delete()
-    for window in RankingWindow:
-        # The same rollups as in the chart next to the ranking.
-        of = window_of({"range": window}, now)
-        rows = DeploymentRollup.objects.filter(span=of.span, starts_at__gte=of.start)
-        ranked += len(ModelRanking.objects.bulk_create(_rankings(window, rows, now)))
-    return ranked
-
-
-def _rankings(
-    window: RankingWindow, rows: QuerySet[DeploymentRollup], now: datetime
-) -> list[ModelRanking]:
-    ttft = histograms(rows, "model", "ttft_cells")
-    total = histograms(rows, "model", "total_cells")
-    names = ("calls", "completed", "tokens_in", "tokens_out", "tokens_answered")
-    sums: QuerySet[Any, Any] = (
-        rows.order_by()
-        .values("model")
-        .annotate(
-            **{f"sum_{name}": Sum(name) for name in names},
-            busy_ms=Sum("total_ms") - Sum("queue_ms"),
-        )
-    )
-    return [
-        ModelRanking(
-            window=window,
-            model=row["model"],
-            calls=row["sum_calls"],
-            completed=row["sum_completed"],
-            tokens=row["sum_tokens_in"] + row["sum_tokens_out"],
-            ttft_ms_p50=percentile(ttft.get(row["model"], {}), 0.5),
-            total_ms_p50=percentile(total.get(row["model"], {}), 0.5),
-            tokens_per_s=1000 * row["sum_tokens_answered"] / (row["busy_ms"] or 1) or None,
-            computed_at=now,
-        )
-        for row in sums
-    ]

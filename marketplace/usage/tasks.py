@@ -2,13 +2,13 @@
 
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.usage.partitions import partitions_make
+from marketplace.usage.rankings import rankings_compute
 from marketplace.usage.refusals.selectors import refusals_forget
 from marketplace.usage.services import (
     LOOK_BACK_FAR,
     deployment_rollups_compute,
     figures_compute,
     keys_used,
-    rankings_compute,
 )
 
 
@@ -48,5 +48,5 @@ def compute_rollups() -> int:
 def compute_late_rollups() -> int:
     """Count calls that settled late, in rankings too; returns how many sums were written."""
     made = deployment_rollups_compute(look_back=LOOK_BACK_FAR)
-    rankings_compute()
+    rankings_compute(afresh=True)
     return made

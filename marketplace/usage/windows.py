@@ -29,6 +29,8 @@ DAYS_MAX = 1_100
 """The most points of a chart: three years of days."""
 ID_DIGITS_MAX = 19
 """Longer numbers are no row's id."""
+LOOK_BACK = timedelta(hours=1)
+"""Calls usually settle within it, so sums of this hour and the one before are made anew."""
 YEARS = range(1970, 9999)
 """Years that both request ids and ``datetime`` can express."""
 
@@ -97,6 +99,11 @@ def _window(name: str, start: datetime, until: datetime) -> Window:
     span = Span.HOUR if until - start <= HOURLY_MAX else Span.DAY
     floor, step = _floor(until, span), STEPS[span]
     return Window(name, _floor(start, span), floor if floor == until else floor + step, span)
+
+
+def edges_of(now: datetime, look_back: timedelta = LOOK_BACK) -> dict[Span, datetime]:
+    """By span, from which hour or day on sums may still change."""
+    return {span: _floor(now - look_back, span) for span in (Span.HOUR, Span.DAY)}
 
 
 def _floor(at: datetime, span: Span) -> datetime:

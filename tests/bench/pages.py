@@ -38,11 +38,8 @@ def main() -> int:
         import django
 
         django.setup()
-        from marketplace.usage.services import (
-            deployment_rollups_compute,
-            figures_compute,
-            rankings_compute,
-        )
+        from marketplace.usage.rankings import rankings_compute
+        from marketplace.usage.services import deployment_rollups_compute, figures_compute
         from tests.bench.generate.history import is_generated
 
         if not is_generated():

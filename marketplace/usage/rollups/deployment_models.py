@@ -70,3 +70,31 @@ class ModelRanking(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model}, {self.window}: {self.calls} calls"
+
+
+class ModelHistory(models.Model):
+    """Sums over a model's calls in the part of a window that is over: from ``starts_at`` to
+    ``until``.
+
+    Only calls that settle late change it, so rankings read it instead of each deployment's hours
+    and days. Fields and cells as in :class:`DeploymentRollup`; ``busy_ms`` is without the queue.
+    """
+
+    pk = models.CompositePrimaryKey("window", "model")
+    window = models.TextField(choices=RankingWindow.choices)
+    model = models.TextField()
+    starts_at = models.DateTimeField()
+    until = models.DateTimeField()
+    calls = models.BigIntegerField()
+    completed = models.BigIntegerField()
+    tokens = models.BigIntegerField()
+    tokens_answered = models.BigIntegerField()
+    busy_ms = models.FloatField()
+    ttft_cells = ArrayField(models.BigIntegerField())
+    total_cells = ArrayField(models.BigIntegerField())
+
+    class Meta:
+        db_table = "usage_model_history"
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.window} until {self.until:%Y-%m-%d %H:%M}"

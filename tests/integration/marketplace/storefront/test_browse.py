@@ -258,7 +258,8 @@ def test_a_larger_catalog_costs_no_more_queries(
     path: str,
     django_assert_num_queries: Callable[..., CaptureQueriesContext],
 ) -> None:
-    from marketplace.usage.services import deployment_rollups_compute, rankings_compute
+    from marketplace.usage.rankings import rankings_compute
+    from marketplace.usage.services import deployment_rollups_compute
 
     def grow(numbers: range) -> None:
         for i in numbers:

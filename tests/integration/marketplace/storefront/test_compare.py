@@ -9,11 +9,8 @@ from django.test import Client
 
 from marketplace.catalog.models import AIModel, Protocol, Provider, Worker
 from marketplace.storefront.rankings.selectors import SAMPLES_MIN
-from marketplace.usage.services import (
-    LOOK_BACK_FAR,
-    deployment_rollups_compute,
-    rankings_compute,
-)
+from marketplace.usage.rankings import rankings_compute
+from marketplace.usage.services import LOOK_BACK_FAR, deployment_rollups_compute
 from tests.bench.generate.__main__ import main as generate
 from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop

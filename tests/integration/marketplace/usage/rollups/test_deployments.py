@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from marketplace.billing.selectors import ledger_proof
 from marketplace.usage.models import DeploymentRollup, ModelFigures, ModelRanking, Span
+from marketplace.usage.rankings import rankings_compute
 from marketplace.usage.rollups.deployments import measured_by, measured_sum, rollups_in
-from marketplace.usage.services import (
-    LOOK_BACK_FAR,
-    deployment_rollups_compute,
-    figures_compute,
-    rankings_compute,
-)
+from marketplace.usage.services import LOOK_BACK_FAR, deployment_rollups_compute, figures_compute
 from marketplace.usage.windows import window_of
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
@@ -114,6 +111,22 @@ def test_all_windows_are_ranked_by_the_newest_sums(shop: Shop) -> None:
         deployment_rollups_compute()
         rankings_compute()
         assert set(ModelRanking.objects.values_list("calls", flat=True)) == {calls}
+
+
+def test_what_is_over_is_read_once_until_sums_come_late(shop: Shop) -> None:
+    called(shop)
+    called(shop, age_ms=3 * 24 * HOUR_MS)
+    deployment_rollups_compute()
+    rankings_compute()
+    called(shop)
+    deployment_rollups_compute()
+    DeploymentRollup.objects.filter(starts_at__lt=timezone.now() - timedelta(days=2)).delete()
+    rankings_compute()
+    week = ModelRanking.objects.get(window="7d")
+    assert (week.calls, week.completed, week.tokens) == (3, 3, 27)
+    assert week.ttft_ms_p50 == pytest.approx(10, rel=0.42)
+    rankings_compute(afresh=True)
+    assert ModelRanking.objects.get(window="7d").calls == 2
 
 
 def test_the_first_byte_is_that_of_streams_alone(shop: Shop) -> None:
