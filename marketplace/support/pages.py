@@ -90,9 +90,11 @@ def call(request: HttpRequest, request_id: UUID) -> HttpResponse:
     )
     ordered = [place.candidate for place in places(event.candidates)]
     engines = stacks(ordered)
-    hedged_ms = hedge_of(tries(event.attempts), event.worker_id, event.queue_ms)
+    sent = tries(event.attempts)
+    hedged_ms = hedge_of(sent, event.worker_id, event.queue_ms)
     context = {
         "event": event,
+        "tries": sent,
         "waited_ms": event.queue_ms - hedged_ms,
         "hedged_ms": hedged_ms,
         "owner": owner,

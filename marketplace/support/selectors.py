@@ -9,6 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import ApiKey, Membership, Organisation, User
 from marketplace.audit.selectors import entries_of
@@ -46,6 +47,21 @@ class Hit:
     organisation: str = ""
     request_id: UUID | None = None
     user_id: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The kind, in words."""
+        return str(KINDS[self.kind])
+
+
+KINDS = {
+    "organisation": _("Organisation"),
+    "person": _("Person"),
+    "key": _("Key"),
+    "call": _("Call"),
+    "payment": _("Payment"),
+    "invoice": _("Invoice"),
+}
 
 
 def search(text: str) -> list[Hit]:

@@ -7,13 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from marketplace.catalog.templatetags.units import duration
 from marketplace.catalog.verdicts import VERDICTS, said
 from marketplace.usage.decisions.terms import most_behind
+from marketplace.usage.models import OUTCOMES
 from router.contracts.record import AttemptRecord, hedge_ms
+from router.domain.outcome import Outcome
 from router.domain.verdict import SCORED, Verdict
 
 Candidate = Mapping[str, Any]
+ATTEMPT_OUTCOMES = {**OUTCOMES, Outcome.OUTRUN: _("Overtaken")}
 REASONS_MAX = 6
 """Sentences about losing places at most; the table has all."""
 MS_PER_S = 1000
@@ -40,6 +45,12 @@ class Try:
     attempt: Mapping[str, Any]
     begins_ms: float
     took_ms: float
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in words, with what the worker's end said of it."""
+        how, colon, detail = self.attempt["outcome"].partition(":")
+        return f"{ATTEMPT_OUTCOMES.get(how, how)}{colon and ': '}{detail}"
 
 
 def places(candidates: Sequence[Candidate]) -> list[Place]:

@@ -268,6 +268,7 @@ def test_the_tries_in_words() -> None:
     assert retries(sent) == ["a was late, so the call was also sent to another worker, which won."]
     failed = tries([attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)])
     assert "a did not answer correctly (worker_failed:reset)" in retries(failed)[0]
+    assert [one.outcome for one in failed] == ["Worker failed: reset", "Completed"]
     assert retries(tries([attempt("a", "worker_failed", 0)])) == []
     # The late first try may win after all.
     first_won = tries([attempt("a", "completed", 10), attempt("b", "outrun", 40)])

@@ -11,7 +11,9 @@ from marketplace.catalog.templatetags.glossary import MEANINGS
 
 
 def test_a_word_opens_its_meaning_without_scripts() -> None:
-    page = Template('{% load glossary %}{% explained "p50" %}Whole call, <b>p50</b>{% endexplained %}')
+    page = Template(
+        '{% load glossary %}{% explained "p50" %}Whole call, <b>p50</b>{% endexplained %}'
+    )
     shown = page.render(Context())
     assert 'popovertarget="term-p50">Whole call, <b>p50</b></button>' in shown
     assert f'id="term-p50" popover>{MEANINGS["p50"]}</span>' in shown
