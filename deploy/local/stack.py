@@ -144,7 +144,7 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
         *_jobs(needs=(*data_names, "seed")),
         *payments.services,
     )
-    environment = _environment(options, secrets) | data.urls | payments.environment
+    environment = _environment(options, secrets) | data.urls | dict(payments.environment)
     return Stack(
         tuple(replace(service, env={**environment, **service.env}) for service in services),
         environment,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -168,16 +169,16 @@ def _cost(nano: Decimal) -> dict[str, str]:
 
 
 def _charged(account: Account, month: Month) -> list[Charged]:
-    parameters = {
+    parameters: dict[str, Any] = {
         "account": account.pk,
         "start": month.start,
         "end": month.end,
         "charges": [str(kind) for kind in CHARGE_KINDS],
     }
-    fields = len(Charged.__dataclass_fields__) - 1
     with connection.cursor() as cursor:
         cursor.execute(_CHARGES, parameters)
-        return [Charged(*row[:fields], Usage(*row[fields:])) for row in cursor.fetchall()]
+        rows = cursor.fetchall()
+    return [Charged(*row[: -len(_USED)], usage=Usage(*row[-len(_USED) :])) for row in rows]
 
 
 def _decimal(value: Decimal) -> str:

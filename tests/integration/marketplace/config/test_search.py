@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -16,7 +18,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
+def shop(kept_shop: Shop, settings: Any, tmp_path: Path) -> Shop:
+    # Without the site of the documentation, which anybody may search.
+    settings.WHITENOISE_ROOT = tmp_path
     return kept_shop
 
 
