@@ -17,6 +17,7 @@ const UTC = { timeZone: "UTC" } as const;
 const DAY = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, day: "numeric", month: "numeric" });
 const HOUR = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const MOMENT = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, dateStyle: "short", timeStyle: "short" });
+const FIGURE = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 4 });
 const DAY_S = 86_400;
 /** Ticks of a chart of days: no hours between them. */
 const DAYS = [1, 2, 3, 7, 14, 30, 90, 365].map((days) => days * DAY_S);
@@ -42,6 +43,7 @@ function draw(holder: HTMLElement, columns: Columns): uPlot {
     width: 2,
     spanGaps: true, // A step without calls measured nothing; the points say which ones did.
     points: { show: columns.at.length <= 60 },
+    value: (_: uPlot, figure: number | null) => (figure === null ? "–" : FIGURE.format(figure)),
   }));
   const isTime = !holder.dataset.x;
   const isDaily = isTime && columns.at.every((seconds) => seconds % DAY_S === 0);
@@ -58,6 +60,8 @@ function draw(holder: HTMLElement, columns: Columns): uPlot {
     axes: [xAxis, { ...axis, size: axisWidth, values: (_, ticks) => ticks.map((tick) => COMPACT.format(tick)) }],
     scales: { x: { time: isTime }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
     series: [x, ...series],
+    // The legend has the last figures until somebody points at others.
+    hooks: { ready: [(chart) => { chart.setLegend({ idx: columns.at.length - 1 }); }] },
   };
   return new uPlot(options, [columns.at, ...names.map((name) => columns[name] ?? [])], holder);
 }

@@ -71,9 +71,10 @@ function draw(holder: HTMLElement, columns: Columns): uPlot {
         width: 2,
         spanGaps: true,
         points: { show: true, size: 6 },
+        value: (_: uPlot, figure: number | null) => (figure === null ? "–" : COMPACT.format(figure)),
       })),
     ],
-    hooks: { draw: [(plot) => { errorBars(plot, names, columns); kneeLine(plot, columns.knee?.[0]); }] },
+    hooks: { draw: [(plot) => { errorBars(plot, names, columns); kneeLine(plot, columns.knee?.[0]); }], ready: [(plot) => { plot.setLegend({ idx: columns.x.length - 1 }); }] },
   };
   return new uPlot(options, [columns.x, ...names.map((name) => columns[name] ?? [])], holder);
 }

@@ -25,8 +25,10 @@ export async function follow(holders: HTMLElement[], height: number, draw: (hold
     charts.forEach((chart, i) => { chart.setSize({ width: holders[i]?.clientWidth ?? 0, height }); });
   });
   // Canvases do not follow the theme by themselves.
-  new MutationObserver(() => {
+  const redraw = (): void => {
     charts.forEach((chart) => { chart.destroy(); });
     charts = holders.map(draw);
-  }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 }
