@@ -45,7 +45,6 @@ PAGES = {
     "pipelines": "/provide/pipelines",
     "credit-requests": "/credit-requests",
     "advisor": "/advisor",
-    "listing-new": "/provide/listings",
     "billing": "/billing",
     "budgets": "/budgets",
     "reconciliation": "/reconciliation",
