@@ -1,6 +1,6 @@
-"""The documentation, as anybody reads it at `/docs`."""
+"""The documentation, as anybody reads it at `/docs`, and the search that every page has."""
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import is_complaint
 from tests.local_stack import LocalStack
@@ -32,4 +32,21 @@ def test_anybody_searches_and_reads_without_asking_another_host(
     context.close()
     ours = (local_stack.web_url, "data:", "blob:")
     assert [url for url in asked if not url.startswith(ours)] == []
+    assert complaints == []
+
+
+def test_ctrl_k_leads_to_a_model_by_keyboard_alone(
+    page: Page, local_stack: LocalStack, complaints: list[str]
+) -> None:
+    page.goto(f"{local_stack.web_url}/billing")
+    page.keyboard.press("Control+k")
+    found = page.get_by_role("dialog", name="Search")
+    expect(found.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("gpt-j")
+    link = found.get_by_role("link", name="GPT-J 6B")
+    expect(link).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    expect(link).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="GPT-J 6B")).to_be_visible()
     assert complaints == []

@@ -178,7 +178,8 @@ def _charged(account: Account, month: Month) -> list[Charged]:
     with connection.cursor() as cursor:
         cursor.execute(_CHARGES, parameters)
         rows = cursor.fetchall()
-    return [Charged(*row[: -len(_USED)], usage=Usage(*row[-len(_USED) :])) for row in rows]
+    used = len(_USED)
+    return [Charged(*(*row[:-used], Usage(*row[-used:]))) for row in rows]
 
 
 def _decimal(value: Decimal) -> str:
