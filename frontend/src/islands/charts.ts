@@ -17,6 +17,7 @@ const UTC = { timeZone: "UTC" } as const;
 const DAY = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, day: "numeric", month: "numeric" });
 const HOUR = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const MOMENT = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, dateStyle: "short", timeStyle: "short" });
+const DATE = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, dateStyle: "medium" });
 const FIGURE = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 4 });
 const DAY_S = 86_400;
 /** Ticks of a chart of days: no hours between them. */
@@ -50,7 +51,7 @@ function draw(holder: HTMLElement, columns: Columns): uPlot {
   const times: uPlot.Axis = { ...axis, space: 64, values: (_, ticks, __, ___, step) => moments(ticks, step), ...(isDaily && { incrs: DAYS }) };
   const xAxis = isTime ? times : axis;
   const x: uPlot.Series = isTime
-    ? { label: "UTC", value: (_, seconds: number | null) => (seconds === null ? "–" : MOMENT.format(seconds * 1000)) }
+    ? { label: "UTC", value: (_, seconds: number | null) => (seconds === null ? "–" : (isDaily ? DATE : MOMENT).format(seconds * 1000)) }
     : { label: holder.dataset.x ?? "" };
   const options: uPlot.Options = {
     width: holder.clientWidth,

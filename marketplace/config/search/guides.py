@@ -20,6 +20,10 @@ class _Index(msgspec.Struct):
     items: list[_Item]
 
 
+HISTORY = ("adr/", "CHANGELOG/")
+"""Where pages say what was decided and changed: seldom what somebody looks for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guide:
     """A section; ``page`` is the title of the page that it is on, ``text`` is in lower case."""
@@ -32,10 +36,12 @@ class Guide:
 
 @cache
 def guides(site: Path) -> tuple[Guide, ...]:
-    """The sections of a built site, in its order; none where it is not built."""
+    """The sections of a built site, in its order, `HISTORY` last; none where it is not built."""
     index = site / "docs" / "search.json"
     if not index.exists():
         return ()
+    items = msgspec.json.decode(index.read_bytes(), type=_Index).items
+    items.sort(key=lambda item: item.location.startswith(HISTORY))
     return tuple(
         Guide(
             title=_plain(item.title),
@@ -43,7 +49,7 @@ def guides(site: Path) -> tuple[Guide, ...]:
             url=f"/docs/{item.location}",
             text=_plain(item.text).casefold(),
         )
-        for item in msgspec.json.decode(index.read_bytes(), type=_Index).items
+        for item in items
     )
 
 

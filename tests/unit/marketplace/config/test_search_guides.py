@@ -17,6 +17,7 @@ def section(location: str, title: str, page: str, text: str = "") -> dict[str, o
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     sections = [
+        section("adr/1/", "Leases", "Decisions"),
         section("", "Budgets", "Home", "<p>Caps &amp; windows; see leases.</p>"),
         section("leases/#how", "How it works", "Leases"),
         section("cli/#w", "<code>waypost lease</code>", "Commands"),
@@ -30,6 +31,7 @@ def test_titles_come_before_pages_and_those_before_texts(site: Path) -> None:
     found = guides_found(site, ["lease"], 9)
     assert [(guide.title, guide.url) for guide in found] == [
         ("waypost lease", "/docs/cli/#w"),
+        ("Leases", "/docs/adr/1/"),
         ("How it works", "/docs/leases/#how"),
         ("Budgets", "/docs/"),
     ]
