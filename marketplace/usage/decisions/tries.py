@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.catalog.templatetags.units import duration
@@ -22,6 +23,7 @@ ATTEMPT_OUTCOMES = {**OUTCOMES, Outcome.OUTRUN: _("Overtaken")}
 REASONS_MAX = 6
 """Sentences about losing places at most; the table has all."""
 MS_PER_S = 1000
+SCORE_DECIMALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def reasons(ordered: Sequence[Place], sent: Sequence[Try] = ()) -> list[str]:
     if not lost:
         tried = any(try_.attempt["worker_id"] != chosen["worker_id"] for try_ in sent)
         return [said("whyLeft" if tried else "whyOnly", worker=chosen["worker_id"])]
-    score = f"{chosen['score']:.3f}"
+    score = number_format(chosen["score"], decimal_pos=SCORE_DECIMALS)
     sentences = [said("whyChosen", worker=chosen["worker_id"], n=len(ordered), score=score)]
     for place in lost[:REASONS_MAX]:
         loser = place.candidate
