@@ -16,7 +16,6 @@ from deploy.local.health import answers_http
 from deploy.local.ports import HOST, free_ports
 from deploy.local.supervisor import Service
 
-SWITCH = "WAYPOST_TEST_PAYMENTS"
 STAND_IN = "tests.stripe_server"
 
 
@@ -30,7 +29,7 @@ class StandIn:
 
 def stand_in(web_url: str, python: Callable[..., tuple[str, ...]]) -> StandIn:
     """Lay out the stand-in on a free port, with a secret of this start for its events."""
-    if os.environ.get(SWITCH, "1") == "0" or os.environ.get("STRIPE_SECRET_KEY"):
+    if os.environ.get("WAYPOST_TEST_PAYMENTS", "1") == "0" or os.environ.get("STRIPE_SECRET_KEY"):
         return StandIn()
     if not (find_spec("localstripe") and find_spec("tests") and find_spec(STAND_IN)):
         return StandIn()
