@@ -18,6 +18,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from localstripe import resources, server, webhooks
 
+PAY = "/pay/"
+"""Where the pages are on which people pay."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # It would write all it knows to one file of the machine after every call.
 resources.Store.dump_to_disk = lambda self: None
@@ -44,7 +46,7 @@ class Session(resources.StripeObject):
         self.status = "open"
         self.success_url = asked["success_url"]
         self.cancel_url = asked["cancel_url"]
-        self.url = f"{base_url}/pay/{self.id}"
+        self.url = f"{base_url}{PAY}{self.id}"
         self._intent_data = asked["payment_intent_data"]
 
     def _pay(self, payment_method: str) -> None:
@@ -145,6 +147,14 @@ def card_error(error: server.UserError) -> None:
 
 
 @web.middleware
+async def pages_without_a_key(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """localstripe asks for a secret key on every path, which people have none of."""
+    if request.path.startswith(PAY):
+        return await session_page(request)
+    return await handler(request)
+
+
+@web.middleware
 async def errors_as_stripe_names_them(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
@@ -162,11 +172,11 @@ def main() -> None:
         secret = os.environ["STRIPE_WEBHOOK_SECRET"]
         webhooks.register_webhook("waypost", options.deliver_to, secret, None)
     app = server.app
-    app.middlewares.insert(0, idempotency)
+    app.middlewares[:0] = [pages_without_a_key, idempotency]
     app.middlewares.append(errors_as_stripe_names_them)
     app.router.add_post("/v1/checkout/sessions", session_create)
     app.router.add_get("/v1/checkout/sessions/{id}", session_retrieve)
-    app.router.add_route("*", "/pay/{id}", session_page)
+    app.router.add_route("*", PAY + "{id}", session_page)
     app.router.add_post("/_config/checkout/{id}/pay", session_pay)
     web.run_app(app, host="127.0.0.1", port=options.port, print=None)
 

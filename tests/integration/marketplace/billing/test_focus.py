@@ -19,9 +19,9 @@ from marketplace.billing.invoices.selectors import charges
 from marketplace.catalog.models import Offer
 from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.ledger import record, settle
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 DECIMAL = re.compile(r"-?\d+(\.\d+)?")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -71,8 +71,8 @@ def exported(client: Client, month: Month) -> list[dict[str, str]]:
     return list(csv.DictReader(b"".join(response.streaming_content).decode().splitlines()))  # type: ignore[attr-defined]
 
 
-def test_the_columns_are_as_specified_and_the_rows_add_up(kept_shop: Shop) -> None:
-    shop, now_ms = kept_shop, int(time.time() * 1000)
+def test_the_columns_are_as_specified_and_the_rows_add_up(shop: Shop, owner: Client) -> None:
+    now_ms = int(time.time() * 1000)
     row, _key = api_key_create(
         organisation=shop.organisation, created_by=shop.owner, name="=nightly"
     )
@@ -90,9 +90,8 @@ def test_the_columns_are_as_specified_and_the_rows_add_up(kept_shop: Shop) -> No
             charge_nano=6_667,
         )
     )
-    client, month = Client(), Month.of(timezone.now())
-    client.force_login(shop.owner)
-    rows = exported(client, month)
+    month = Month.of(timezone.now())
+    rows = exported(owner, month)
     assert {row["ChargeCategory"] for row in rows} == {"Usage", "Adjustment"}
     for one in rows:
         wanted = MANDATORY | (OF_USAGE if one["ChargeCategory"] == "Usage" else {})
@@ -108,14 +107,12 @@ def test_the_columns_are_as_specified_and_the_rows_add_up(kept_shop: Shop) -> No
     assert (keyed["PricingQuantity"], keyed["PricingUnit"]) == ("0.001", "1000000 Tokens")
     tagged = next(one for one in rows if one["Tags"])
     assert json.loads(tagged["Tags"]) == {"member": "owner@example.com"}
-    assert exported(client, month.previous) == []
-    assert client.get("/billing/focus/2026-13.csv").status_code == 404
+    assert exported(owner, month.previous) == []
+    assert owner.get("/billing/focus/2026-13.csv").status_code == 404
 
 
-def test_a_stranger_gets_nothing_of_it(kept_shop: Shop) -> None:
-    settled_call(kept_shop)
+def test_a_stranger_gets_nothing_of_it(shop: Shop) -> None:
+    settled_call(shop)
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
-    client = Client()
-    client.force_login(stranger)
-    assert exported(client, Month.of(timezone.now())) == []
+    assert exported(signed_in(stranger), Month.of(timezone.now())) == []

@@ -12,16 +12,15 @@ from django.test import Client
 from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create, organisation_create
 from tests.integration.marketplace.config.test_pages import settled_call
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
-@pytest.fixture
-def shop(kept_shop: Shop, settings: Any, tmp_path: Path) -> Shop:
-    # Without the site of the documentation, which anybody may search.
+@pytest.fixture(autouse=True)
+def _without_the_site(settings: Any, tmp_path: Path) -> None:
+    """Anybody may search the documentation."""
     settings.WHITENOISE_ROOT = tmp_path
-    return kept_shop
 
 
 def found(client: Client, text: str) -> dict[str, list[str]]:
@@ -31,28 +30,21 @@ def found(client: Client, text: str) -> dict[str, list[str]]:
     return {str(kind.label): [hit.url for hit in kind.hits] for kind in response.context["found"]}
 
 
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def test_a_member_finds_pages_models_keys_and_calls(shop: Shop) -> None:
+def test_a_member_finds_pages_models_keys_and_calls(shop: Shop, owner: Client) -> None:
     row, key = api_key_create(
         organisation=shop.organisation, created_by=shop.owner, name="nightly scorer"
     )
-    client = signed_in(shop.owner)
-    assert found(client, "usage")["Pages"] == ["/usage"]
-    assert found(client, "author/sl")["Models"] == ["/models/author/slug"]
+    assert found(owner, "usage")["Pages"] == ["/usage"]
+    assert found(owner, "author/sl")["Models"] == ["/models/author/slug"]
     here = [f"/keys#key-{row.pk}"]
     for text in ("scorer", key[-4:], key):
-        assert found(client, text)["Keys"] == here
+        assert found(owner, text)["Keys"] == here
     call_id = settled_call(shop)
-    assert found(client, call_id) == {"Calls": [f"/usage/{call_id}"]}
-    assert found(client, "x") == found(client, "") == found(client, str(uuid.uuid4())) == {}
+    assert found(owner, call_id) == {"Calls": [f"/usage/{call_id}"]}
+    assert found(owner, "x") == found(owner, "") == found(owner, str(uuid.uuid4())) == {}
 
 
-def test_nobody_finds_what_is_anothers(shop: Shop) -> None:
+def test_nobody_finds_what_is_anothers(shop: Shop, staff: Client) -> None:
     _row, key = api_key_create(
         organisation=shop.organisation, created_by=shop.owner, name="nightly scorer"
     )
@@ -63,11 +55,10 @@ def test_nobody_finds_what_is_anothers(shop: Shop) -> None:
         for text in ("scorer", key, call_id):
             assert found(client, text) == {}
     assert found(Client(), "billing").get("Pages") is None
-    staff = User.objects.create_user("staff@example.com", is_staff=True)
-    assert found(signed_in(staff), call_id) == {"Calls": [f"/support/calls/{call_id}"]}
+    assert found(staff, call_id) == {"Calls": [f"/support/calls/{call_id}"]}
 
 
-def test_it_is_a_page_too(shop: Shop) -> None:
+def test_it_is_a_page_too() -> None:
     client = Client()
     assert b"<h1>Search</h1>" in client.get("/search").content
     page = client.post("/search", {"q": "author/slug"})

@@ -8,30 +8,21 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
-from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.models import Payment, Payout, Refund
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
-@pytest.fixture
-def shop(kept_shop: Shop, settings: Any) -> Shop:
+@pytest.fixture(autouse=True)
+def _payments_on(settings: Any) -> None:
     translation.activate("en")
     settings.PAYMENTS_ON = True
     settings.STRIPE_SECRET_KEY = "sk_test_waypost"
     # Port 9 (discard) refuses at once: what is ordered waits for Stripe.
     settings.STRIPE_API_URL = "http://127.0.0.1:9"
-    return kept_shop
-
-
-@pytest.fixture
-def staff(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user("staff@example.com", is_staff=True))
-    return client
 
 
 def paid(shop: Shop) -> Payment:
@@ -105,7 +96,7 @@ def test_no_more_is_written_off_than_is_owed(staff: Client, shop: Shop) -> None:
     assert "owes less" in staff.post("/support/acme/write-off", order, follow=True).text
 
 
-def test_they_are_for_staff_and_of_this_customer(staff: Client, shop: Shop) -> None:
+def test_they_are_for_staff_and_of_this_customer(staff: Client, owner: Client, shop: Shop) -> None:
     payment = paid(shop)
     row, _key = api_key_create(organisation=shop.organisation, name="checkout")
     acts = (
@@ -114,8 +105,6 @@ def test_they_are_for_staff_and_of_this_customer(staff: Client, shop: Shop) -> N
         "providers/northyard/payout",
         "write-off",
     )
-    owner = Client()
-    owner.force_login(shop.owner)
     assert {owner.post(f"/support/acme/{act}").status_code for act in acts} == {403}
     # Its provider belongs to nobody.
     assert staff.post("/support/acme/providers/northyard/payout").status_code == 404
