@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("usage", "0003_price_class"),
+        ("usage", "0004_own_models"),
     ]
 
     operations = [
