@@ -76,6 +76,8 @@ class UseForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         models = models_published().filter(task__in=OwnTask.values).order_by("name")
         self.fields["stands_for"].queryset = models  # type: ignore[attr-defined]
+        # A row, not its key: the field knows models by name.
+        self.initial["stands_for"] = self.instance.stands_for
         for name, column in PRICES.items():
             nano = getattr(self.instance, column)
             self.initial.setdefault(name, "" if nano is None else format_usd(nano))

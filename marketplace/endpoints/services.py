@@ -61,7 +61,7 @@ def own_endpoint_list(
         raise ValidationError(_("At most %(n)s endpoints of your own.") % {"n": ENDPOINTS_MAX})
     row = OwnEndpoint(
         organisation=organisation,
-        slug=slug,
+        slug=slug.lower(),
         task=task,
         dialect=dialect,
         url=_base(url),

@@ -279,6 +279,8 @@ def test_pages_add_change_try_rotate_and_remove(
     row = OwnEndpoint.objects.get()
     assert (made.status_code, made.headers["Location"]) == (302, f"/endpoints/{row.pk}")
     assert row.market_prompt_nano_max == 500_000_000
+    shown = client.get(f"/endpoints/{row.pk}").content.decode()
+    assert f'<option value="{shop.model.name}" selected>' in shown
     changed = form | {"slots": 9, "market_prompt_usd_max": "", "stands_for": ""}
     assert client.post(f"/endpoints/{row.pk}", changed).status_code == 302
     row.refresh_from_db()
