@@ -59,7 +59,8 @@ class Session(resources.StripeObject):
         )
         intent.setup_future_usage = self._intent_data.get("setup_future_usage")
         self.payment_intent = intent.id
-        resources.PaymentIntent._api_confirm(intent.id)
+        if resources.PaymentIntent._api_confirm(intent.id).status != "succeeded":
+            raise server.UserError(402, "Your card was declined.")
         self.payment_status, self.status = "paid", "complete"
         webhooks.schedule_webhook(resources.Event("checkout.session.completed", self))
 
@@ -88,7 +89,7 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <h1>{amount}</h1><p>This stands in for Stripe. No money moves, and no card is asked for.</p>
 {said}<form method="post">
 <button name="card" value="pm_card_visa">Pay</button>
-<button name="card" value="pm_card_visa_chargeDeclined">Pay with a card that is declined</button>
+<button name="card" value="pm_card_chargeCustomerFail">Pay with a card that is declined</button>
 </form><p><a href="{cancel_url}">Back without paying</a></p>"""
 DECLINED = '<p role="alert"><strong>The card was declined.</strong></p>'
 
