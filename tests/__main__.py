@@ -8,8 +8,6 @@ when anything failed.
     python -m tests --nightly   all of it: long forms, and examples that nobody has met before
 """
 
-from __future__ import annotations
-
 import argparse
 import concurrent.futures
 import contextlib

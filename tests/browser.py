@@ -1,7 +1,5 @@
 """Finding a browser for the tests that need a real one."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

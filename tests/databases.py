@@ -4,8 +4,6 @@ Tests come to them as the services do: with a role that has rights and owns noth
 that is missing fails one. What a test does as a superuser of the books goes through `INTRUDER`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """One throw-away PostgreSQL and Valkey for a test run, shared by all xdist workers."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess

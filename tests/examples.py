@@ -1,7 +1,5 @@
 """How much of a test an ordinary run takes, and how much more of it `make nightly`."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from typing import Any
 

@@ -5,8 +5,6 @@ that starts a second later may find it taken. Instead, each process of a run has
 ports, below those that the kernel gives.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import itertools

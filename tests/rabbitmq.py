@@ -3,8 +3,6 @@
 Its own script wants to be root or a dedicated user; Erlang is called as that script calls it.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -4,8 +4,6 @@ They run next to a stack, on its data, and under ``localhost``: browsers offer p
 over http by that name only.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """``/v1/files`` and ``/v1/batches``: what OpenAI's clients call."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 from typing import Any, TypeVar
 

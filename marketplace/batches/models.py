@@ -1,7 +1,5 @@
 """Files of an organisation, and batches: a file's lines as calls."""
 
-from __future__ import annotations
-
 import secrets
 from datetime import datetime, timedelta
 

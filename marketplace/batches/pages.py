@@ -1,7 +1,5 @@
 """Batches for people: upload a file, watch it run, download the results."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice

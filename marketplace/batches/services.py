@@ -1,7 +1,5 @@
 """Asking for batches, and cancelling them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Files and batches as OpenAI's clients read them. Times are in seconds of Unix time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar

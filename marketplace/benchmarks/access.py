@@ -1,7 +1,5 @@
 """Who may measure what: staff everything, a provider its own deployments."""
 
-from __future__ import annotations
-
 from django.http import HttpRequest
 from rest_framework.request import Request
 

@@ -1,7 +1,5 @@
 """Benchmarks and profiles over the management API: public to read; staff and providers measure."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import QuerySet

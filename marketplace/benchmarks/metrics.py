@@ -1,7 +1,5 @@
 """The profiles in force and the state of benchmarks, for Prometheus."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from django.conf import settings

@@ -1,7 +1,5 @@
 """Benchmarks for people: what was measured, what is being measured, and side by side."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

@@ -1,7 +1,5 @@
 """Verbs of benchmarks and profiles."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

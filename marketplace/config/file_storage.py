@@ -1,7 +1,5 @@
 """Where customers' files are kept: a folder of this machine, or a bucket of an S3-like storage."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

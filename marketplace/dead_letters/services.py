@@ -1,7 +1,5 @@
 """Keeping dead letters, and sending one to its queue again."""
 
-from __future__ import annotations
-
 import json
 import logging
 from typing import Any

@@ -1,7 +1,5 @@
 """Who calls ``/v1/``: a key or a signed-in person, each for one organisation."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Errors of ``/v1/`` in OpenAI's shape, as the router has them."""
 
-from __future__ import annotations
-
 import json
 from http import HTTPStatus
 from typing import Any

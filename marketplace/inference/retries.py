@@ -1,7 +1,5 @@
 """When a call to the router is tried again. Pure: time and randomness come in as arguments."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from http import HTTPStatus

@@ -3,8 +3,6 @@
 By aiohttp, which takes a tenth of httpx's CPU: a batch is tens of thousands of calls.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import random

@@ -1,7 +1,5 @@
 """Background work for Prometheus: heartbeats of the queues, jobs, dead letters, webhooks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from prometheus_client.core import GaugeMetricFamily, Metric

@@ -1,7 +1,5 @@
 """What of the background work waits, is lost or is late."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta

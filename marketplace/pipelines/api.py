@@ -1,7 +1,5 @@
 """``GET /v1/pipelines``: what may be called as a model of models."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """Where the boxes and lines of a pipeline's picture are. Pure."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass
 

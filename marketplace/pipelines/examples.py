@@ -1,7 +1,5 @@
 """An example of what a JSON schema describes, to show how a pipeline is called. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

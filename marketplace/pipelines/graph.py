@@ -1,7 +1,5 @@
 """A pipeline as a graph: what each stage takes from where, and where it is drawn. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ Of a schema only ``type``, ``properties``, ``additionalProperties`` as false, ``
 ``maxItems`` are read. What a schema does not say is not known, and fits everything.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

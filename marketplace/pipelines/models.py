@@ -1,7 +1,5 @@
 """Pipelines as they were defined, version by version."""
 
-from __future__ import annotations
-
 import msgspec
 from django.db import models
 from django.utils import timezone

@@ -1,7 +1,5 @@
 """Reading pipelines."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from django.db.models import Q, QuerySet

@@ -1,7 +1,5 @@
 """Defining pipelines and taking them back."""
 
-from __future__ import annotations
-
 import msgspec
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _

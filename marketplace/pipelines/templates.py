@@ -5,8 +5,6 @@ and ``{"$text": ["Say: ", {"$from": "input.text"}]}`` for a text of several piec
 every item of a list.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """What questions to the advisor and to the simulator share: how they are read, and wait in line."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar

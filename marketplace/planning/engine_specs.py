@@ -1,7 +1,5 @@
 """Engines of a profile as the simulator has them. Pure."""
 
-from __future__ import annotations
-
 from marketplace.benchmarks.profiles.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
 from router.simulator.batching import EngineSpec
 from router.simulator.kv_cache import BLOCK_TOKENS

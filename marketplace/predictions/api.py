@@ -1,7 +1,5 @@
 """``/v1/predictions``: the shapes that clients of such services speak."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from datetime import timedelta

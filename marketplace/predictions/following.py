@@ -1,7 +1,5 @@
 """What a held answer sends of a prediction: itself at its end, or its events as they come."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 

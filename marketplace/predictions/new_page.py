@@ -1,7 +1,5 @@
 """The page that asks for a prediction: a model or a pipeline, and its input as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

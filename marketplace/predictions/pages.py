@@ -1,7 +1,5 @@
 """Pages of predictions: the list, and one with its progress, its output and where it ran."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 from django.core.paginator import Paginator

@@ -1,7 +1,5 @@
 """A pipeline with all that is known of its stages: their graph, prices, and real times."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The headers ``Prefer: wait`` and ``Cancel-After``. Pure."""
 
-from __future__ import annotations
-
 import re
 
 WAIT_S_MAX = 60

@@ -1,7 +1,5 @@
 """A prediction as clients, webhooks and streams get it."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Reading predictions, and what can be predicted with."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Asking for a prediction, cancelling it, telling of it, and forgetting it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """An output as a page shows it: texts, tables, or JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

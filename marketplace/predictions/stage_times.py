@@ -1,7 +1,5 @@
 """How long each stage of a pipeline took, in real calls."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from django.db.models import Avg, Count

@@ -1,7 +1,5 @@
 """The stages of a pipeline's call on one line of time. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

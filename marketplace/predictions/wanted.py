@@ -1,7 +1,5 @@
 """What a prediction is asked of: a model or a pipeline, by its name."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Listings and providers over the management API: the same actions as in the console."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import QuerySet

@@ -1,7 +1,5 @@
 """The provider's console: providers, listings from draft to live, and the review by staff."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

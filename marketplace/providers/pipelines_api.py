@@ -1,7 +1,5 @@
 """Pipelines over the management API: defined, checked, published anew, and retired."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

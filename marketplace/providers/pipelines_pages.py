@@ -1,7 +1,5 @@
 """Pages of an organisation's pipelines: the list, one with its graph, and the form of a version."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Providers over the management API: public to read, opened and described by organisations."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rest_framework import mixins, serializers

@@ -1,7 +1,5 @@
 """Verbs of providers and their listings."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -5,8 +5,6 @@ The view answers as usual and leaves a :class:`Held` with its request. The web p
 a thread, for more. Any other server of the same views gives the usual answer at once.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol
 

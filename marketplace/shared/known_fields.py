@@ -1,7 +1,5 @@
 """What a request's body may say. A module without views: serializers are declared early."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Webhooks over the management API: the delivery log, sending again, and rotating secrets."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

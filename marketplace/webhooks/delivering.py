@@ -3,8 +3,6 @@
 A delivery is claimed by moving its ``due_at`` on: if the process dies, it is due again by itself.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """One attempt over HTTP: signed, to an address that was checked, and bounded in time and bytes."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 import time

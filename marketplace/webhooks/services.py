@@ -1,7 +1,5 @@
 """Sending, sending again, and the secrets that sign."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -5,8 +5,6 @@ a release adds what the next may need (a column with a default of the database's
 one after removes what nobody reads any more.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

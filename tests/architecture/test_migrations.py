@@ -1,7 +1,5 @@
 """Migrations after the baseline let the release before run on, and hold up no calls."""
 
-from __future__ import annotations
-
 import pytest
 from django.db import migrations, models
 from django.db.migrations.loader import MigrationLoader

@@ -1,7 +1,5 @@
 """During a restart of the database every page and operation answers 503, then recovers alone."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import subprocess

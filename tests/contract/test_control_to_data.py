@@ -1,7 +1,5 @@
 """Both planes mean the same by a usage record and by a policy."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

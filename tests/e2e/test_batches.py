@@ -1,7 +1,5 @@
 """Files of calls and tables of rows, from the browser: uploaded, watched, fetched, cancelled."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

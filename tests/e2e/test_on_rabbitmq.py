@@ -1,7 +1,5 @@
 """The whole product on RabbitMQ: a prediction, its webhook, a pipeline, and a batch."""
 
-from __future__ import annotations
-
 import http.server
 import json
 import threading

@@ -1,7 +1,5 @@
 """Predictions on the whole product: under the router's address, by real jobs and real models."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """The whole product as `make run` starts it: every service real."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -3,8 +3,6 @@
 Its code is that before the last change of a migration, or what WAYPOST_UPGRADE_FROM names to git.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

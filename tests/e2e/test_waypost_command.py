@@ -3,8 +3,6 @@
 Each command is a process. CI has the first test; tests/unit/deploy/sdk has it all without one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

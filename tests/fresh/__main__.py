@@ -3,8 +3,6 @@
 Needs root and debootstrap. Each case has its own root, removed with all that runs in it.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """A bare Debian in a folder: what debootstrap makes, and a clone of this checkout's HEAD."""
 
-from __future__ import annotations
-
 import contextlib
 import shlex
 import shutil

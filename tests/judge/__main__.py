@@ -7,8 +7,6 @@ Latency counts from when a call was due. ``--write FILE`` measures what the tabl
 for and fills them. Exit status 1 when a target failed or a run is not to be trusted.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os

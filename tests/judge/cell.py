@@ -4,8 +4,6 @@ Fleet and load share this process and its core; the gateway is another process o
 "ready" and reads when the load begins (on the monotonic clock), so that several begin together.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import gc

@@ -1,7 +1,5 @@
 """The reference for placing on engines: the simulator's oracle, which sees their exact state."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import inf
 

@@ -1,7 +1,5 @@
 """LLM engines as workers: the simulator's engine, with its steps in real time."""
 
-from __future__ import annotations
-
 from math import inf
 
 import msgspec

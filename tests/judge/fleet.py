@@ -1,7 +1,5 @@
 """A fleet of emulated workers, each on its own port, and what happens to them."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from abc import ABC, abstractmethod

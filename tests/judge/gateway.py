@@ -1,7 +1,5 @@
 """A gateway's process: started on its core, ready when it answers one call, measured, stopped."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

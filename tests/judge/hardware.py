@@ -1,7 +1,5 @@
 """The parts of a fleet: emulated workers of a class, and their troubles."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from msgspec import Struct

@@ -1,7 +1,5 @@
 """HTTP/1.1 for the callers: reused connections, and the time of the first byte of an answer."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from typing import cast

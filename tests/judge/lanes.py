@@ -1,7 +1,5 @@
 """Run targets in parallel: a process each (:mod:`tests.judge.cell`), loads begin together."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import signal

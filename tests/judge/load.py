@@ -1,7 +1,5 @@
 """The load: calls at their due times, whatever happened to earlier ones, or as fast as possible."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ For all: the scenario's timeout upstream, 1 s to connect and two retries where t
 health checks every 2 s where there are any, no access log, else as it comes.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

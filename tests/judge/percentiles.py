@@ -1,7 +1,5 @@
 """Percentiles."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

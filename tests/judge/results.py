@@ -1,7 +1,5 @@
 """What callers saw of one target: a record per call, and their summary."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

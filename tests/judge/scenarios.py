@@ -1,7 +1,5 @@
 """The scenarios: a fleet, what happens to it, and the load. Times count from the load's start."""
 
-from __future__ import annotations
-
 from math import inf
 
 import msgspec

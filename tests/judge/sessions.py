@@ -3,8 +3,6 @@
 A turn's text is as long as the plan says, and begins as no other does.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Workers that are slots: so many calls at once, each as long as it takes, others wait."""
 
-from __future__ import annotations
-
 import re
 from collections import deque
 from functools import partial

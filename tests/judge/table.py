@@ -1,7 +1,5 @@
 """Results as tables: one a scenario for the terminal, one of several scenarios for a document."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 

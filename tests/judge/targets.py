@@ -1,7 +1,5 @@
 """Who is asked: a gateway, or the workers themselves, in turn or by what nobody can know."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Protocol

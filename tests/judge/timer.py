@@ -1,7 +1,5 @@
 """Calls at a moment, some 50 µs late: an event loop's own timers count in milliseconds."""
 
-from __future__ import annotations
-
 import asyncio
 import ctypes
 import heapq

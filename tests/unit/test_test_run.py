@@ -1,7 +1,5 @@
 """The end of a test run's log: whatever fails is there in a line, and the exit status says so."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 The signed cookie holds user ids, each with a part of the session hash: a new password voids it.
 """
 
-from __future__ import annotations
-
 from allauth.core.internal import ratelimit
 from django.conf import settings
 from django.core import signing

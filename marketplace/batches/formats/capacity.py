@@ -1,7 +1,5 @@
 """How many calls of a batch are under way at once: what the workers of its models can take."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

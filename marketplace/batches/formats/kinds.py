@@ -3,8 +3,6 @@
 Each is checked before it begins, cut into the items that are sent, and joined to an output.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Row files: lines of a CSV file as rows of a model's tensors, many of them in one call. Pure."""
 
-from __future__ import annotations
-
 import array
 import csv
 import math

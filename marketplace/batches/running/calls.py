@@ -3,8 +3,6 @@
 The thread of the job has the database and the storage; this one has neither.
 """
 
-from __future__ import annotations
-
 import asyncio
 import queue
 import threading

@@ -1,7 +1,5 @@
 """What batches that are over no longer need."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 from marketplace.batches.files.services import files_storage

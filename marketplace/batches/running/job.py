@@ -1,7 +1,5 @@
 """The work of a batch: its file is checked, its lines are sent in turns, its results delivered."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """One turn of a batch: its items go to the router, and their results are stored in parts."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Iterator

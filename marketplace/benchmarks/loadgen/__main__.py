@@ -7,8 +7,6 @@ is a process because LoadGen is global to a process, calls from threads of C++, 
 must be stopped for live traffic at any moment.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -4,8 +4,6 @@ Over HTTP by aiohttp, which takes a tenth of httpx's CPU (docs/explanation/bench
 figures): where a worker answers in a millisecond, the client's own time is part of the result.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import re

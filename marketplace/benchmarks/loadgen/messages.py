@@ -1,7 +1,5 @@
 """What a run and its LoadGen process say to each other, as lines of JSON. No Django."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The requests of a benchmark: synthetic and seeded, never what a customer sent. No Django."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What is measured of each request, and the file that keeps it. No Django."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

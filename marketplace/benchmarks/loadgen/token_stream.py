@@ -1,7 +1,5 @@
 """Reading a streamed chat: when its first token came, and how many there were. No Django."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

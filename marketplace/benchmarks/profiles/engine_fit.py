@@ -11,8 +11,6 @@ What a benchmark cannot tell apart, like the time to read a prompt where all pro
 length, keeps its usual share.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

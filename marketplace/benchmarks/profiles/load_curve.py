@@ -1,7 +1,5 @@
 """From samples to a point of the curve, and from points to a profile."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

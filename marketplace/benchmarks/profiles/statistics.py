@@ -1,7 +1,5 @@
 """Statistics of samples: intervals, goodput, the knee of a load curve, service time alone. Pure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Columns for the charts of load curves: a list a series, null where nothing was measured. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

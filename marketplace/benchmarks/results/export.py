@@ -1,7 +1,5 @@
 """A benchmark as a file: JSON, CSV, or TensorBoard's event files."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

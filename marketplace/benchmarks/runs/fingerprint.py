@@ -1,7 +1,5 @@
 """What a benchmark ran on: hardware, engine, model version, settings; and one digest of them."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

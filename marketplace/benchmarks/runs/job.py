@@ -1,7 +1,5 @@
 """A run of a benchmark is a job, in its own process."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from typing import Any

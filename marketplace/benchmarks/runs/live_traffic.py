@@ -1,7 +1,5 @@
 """Reading the live traffic: the routers' state, and the calls that were recorded last."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """Measuring: one point of the load curve after another, in whatever slots live traffic leaves."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

@@ -1,7 +1,5 @@
 """What a run leaves: files of each point, rows of points, and a profile in force."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The platform's own organisation, which pays for benchmarks through the router."""
 
-from __future__ import annotations
-
 import math
 import time
 

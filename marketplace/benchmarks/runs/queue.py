@@ -5,8 +5,6 @@ on one machine they would measure each other. A run that only waits for idle slo
 and holds up nobody on other pools.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from django.conf import settings

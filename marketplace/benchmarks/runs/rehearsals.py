@@ -1,7 +1,5 @@
 """Rehearsals at chosen hours: each busy model's own peak, and twice that, through the router."""
 
-from __future__ import annotations
-
 import logging
 from datetime import timedelta
 

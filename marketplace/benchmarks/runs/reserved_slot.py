@@ -1,7 +1,5 @@
 """A slot of a worker that routers keep free for a benchmark that found no idle one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import inf

@@ -1,7 +1,5 @@
 """What is measured though nobody asks: each night, and when something is new."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """What a run calls: one worker, the workers of a deployment in turn, or the router."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from typing import Any

@@ -2,8 +2,6 @@
 ``/v1/``, else plain text.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ threads only compute. For the same reason the loop waits where an answer is held
 something changes (`marketplace/shared/held.py`).
 """
 
-from __future__ import annotations
-
 import asyncio
 import io
 import sys

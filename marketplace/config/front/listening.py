@@ -1,7 +1,5 @@
 """Hears of changes by PostgreSQL's LISTEN, on one connection of the web process."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import defaultdict

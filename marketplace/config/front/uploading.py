@@ -1,7 +1,5 @@
 """Who may send a file. A stranger's body is bounded as any other is: it takes no upload's place."""
 
-from __future__ import annotations
-
 import time
 from importlib import import_module
 from typing import Any

@@ -5,8 +5,6 @@ unless it was deleted meanwhile. Routers' journals are not in it: they belong to
 their router stopped, not to this one (docs/how-to/back-up-and-restore.md).
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import importlib.util

@@ -1,7 +1,5 @@
 """A finding, and how checks become findings whatever happens to them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum

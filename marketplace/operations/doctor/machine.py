@@ -1,7 +1,5 @@
 """What this machine has: settings, disk, journals, files, mail, the certificate."""
 
-from __future__ import annotations
-
 import shutil
 import socket
 import ssl

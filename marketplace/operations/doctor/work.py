@@ -1,7 +1,5 @@
 """Routers, job processes, what waits, and the books."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import httpx

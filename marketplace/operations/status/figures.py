@@ -1,7 +1,5 @@
 """What the status page shows, from what is recorded; nothing is asked of anybody for it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

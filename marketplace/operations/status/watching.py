@@ -1,7 +1,5 @@
 """Looks whether the parts work, and keeps when they did not."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 

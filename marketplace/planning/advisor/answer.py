@@ -1,7 +1,5 @@
 """The whole answer to a question: pure, out of a question and the catalogue's options."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

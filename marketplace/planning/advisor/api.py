@@ -1,7 +1,5 @@
 """The hardware advisor over the management API."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import QuerySet

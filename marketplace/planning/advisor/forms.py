@@ -1,7 +1,5 @@
 """What people fill in; a valid form makes a :class:`.question.Question`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

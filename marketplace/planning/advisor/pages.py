@@ -1,7 +1,5 @@
 """The hardware advisor's pages."""
 
-from __future__ import annotations
-
 import msgspec
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied

@@ -1,7 +1,5 @@
 """What the advisor is asked. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args

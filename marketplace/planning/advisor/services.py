@@ -1,7 +1,5 @@
 """Asking, checking and starting pilots."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """An answer's codes in words, for pages."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -6,8 +6,6 @@ with which what waits already is worked off within the SLO, beside what runs. Wh
 of calls to come: a single call has one worker started, not several.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Agents as processes of this machine: the local stand-in for what a cluster's scaler does."""
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess

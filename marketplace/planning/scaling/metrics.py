@@ -1,7 +1,5 @@
 """The workers that each pool has and should have, for Prometheus and autoscalers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from prometheus_client.core import GaugeMetricFamily, Metric

@@ -1,7 +1,5 @@
 """What is asked of each pool at this moment, and how many workers it should have for that."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The output of a chat is a chat completion, that of tensors nested lists by name:
 the input is given.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ The input is what the model's own API takes, without the model's name: ``message
 ``prompt`` for a completion, ``input`` for embeddings, and tensors by name for the others.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from dataclasses import dataclass

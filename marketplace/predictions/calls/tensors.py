@@ -3,8 +3,6 @@
 Pure. A tensor may also be given flat, as ``{"shape": […], "data": […]}``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any

@@ -1,7 +1,5 @@
 """The work of a job: have the router answer, and write down what comes as it comes."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ A stage that was answered is kept with its output, so that an attempt that takes
 it. One that was not is asked for again under its Idempotency-Key, which charges it once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """For pages of calls, which know nothing of predictions: the pipeline that a call is a stage of."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import template

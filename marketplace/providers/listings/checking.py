@@ -1,7 +1,5 @@
 """Running a listing's conformance check, and laying its rows out once it has passed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

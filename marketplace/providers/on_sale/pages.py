@@ -1,7 +1,5 @@
 """What is on sale: its health and traffic, why it lost calls, and its price."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import messages

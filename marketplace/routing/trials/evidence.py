@@ -1,7 +1,5 @@
 """Evidence for a proposal or a straggler: figures that rows keep as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from msgspec import Struct

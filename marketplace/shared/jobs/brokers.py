@@ -4,8 +4,6 @@ RabbitMQ confirms what it was sent, and begins with the highest priority. Valkey
 is its confirmation, and it begins with the lowest.
 """
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.parse import urlsplit
 

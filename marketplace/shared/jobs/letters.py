@@ -4,8 +4,6 @@ A worker puts one into the queue `dead` of its broker, whichever that is, before
 go. A task takes them from there and keeps them.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from base64 import b64decode, b64encode

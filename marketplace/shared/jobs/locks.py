@@ -1,7 +1,5 @@
 """Session locks of PostgreSQL: they end with the process that holds them, whatever it dies of."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -4,8 +4,6 @@ A message names no job, so one too many or one twice does no harm. One that is l
 the sweep.
 """
 
-from __future__ import annotations
-
 import logging
 from functools import cache
 

@@ -1,7 +1,5 @@
 """The columns and states that every kind of job has. Its table is its feature's own."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import ClassVar
 

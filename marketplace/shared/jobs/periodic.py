@@ -4,8 +4,6 @@
 beat's schedule of what they registered. The decorated function stays as it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum

@@ -1,7 +1,5 @@
 """A separate process for a job that may take longer than its job process lives."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ The committed row is the truth, and a message only says that there is one. A pro
 writes a heartbeat. Where that stops, the sweep queues the job again while it has attempts left.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

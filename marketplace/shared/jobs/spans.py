@@ -1,7 +1,5 @@
 """A job that is over as a span: from when it was asked for to its end."""
 
-from __future__ import annotations
-
 import uuid
 
 from django.conf import settings

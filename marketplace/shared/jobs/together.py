@@ -4,8 +4,6 @@ Each job has its own thread. While jobs run, the task looks for the next one, as
 that tells of a new job may wait behind this very task.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

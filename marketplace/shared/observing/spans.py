@@ -4,8 +4,6 @@ As at the router (``router/adapters/otlp.py``), spans are made when something ha
 endpoint, headers, batches and resource are the SDK's settings (``OTEL_*``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 

@@ -1,7 +1,5 @@
 """The request that is answered, or the job that runs, in this context."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

@@ -1,7 +1,5 @@
 """Pipelines beside the models of the catalog: found by the same words, shown as cards."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The worker agent with real llama.cpp, real pages and a real router."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """``manage.py autoscale`` with a real router, and real agents that run emulated workers."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

@@ -1,7 +1,5 @@
 """A gang of two real processes, each with its own agent: up together, down together."""
 
-from __future__ import annotations
-
 import signal
 import sys
 

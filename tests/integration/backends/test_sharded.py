@@ -1,7 +1,5 @@
 """A model cut in two, in two real processes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

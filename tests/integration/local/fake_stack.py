@@ -6,8 +6,6 @@ FAKE_STACK=broken makes the second service leave before it is ready, FAKE_STACK=
 it complain of a full disk, FAKE_STACK=fault is a fault of the launcher's own.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -5,8 +5,6 @@
 Writes FOLDER/pids.json once both run. `stubborn` ignores SIGTERM and has its own child.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A backup comes back as it was, and routers settle what came after it from their journals."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """`manage.py up`, `down` and `status`, over a stack of two small servers."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Services never outlive their launcher."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The embedded PostgreSQL, wherever the clone lies."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

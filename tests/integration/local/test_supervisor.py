@@ -1,7 +1,5 @@
 """The supervisor over real processes."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

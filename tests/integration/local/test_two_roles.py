@@ -1,7 +1,5 @@
 """One's own PostgreSQL, as its page says: two plain roles, neither of them a superuser."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Every operation of the management API, out of its own schema, and a body for each."""
 
-from __future__ import annotations
-
 import functools
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The ledger's SQL functions as the router calls them, for tests."""
 
-from __future__ import annotations
-
 import json
 import time
 import uuid

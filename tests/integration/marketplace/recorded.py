@@ -1,7 +1,5 @@
 """A fleet in the catalog and a past that the simulator made, stored as settled calls are."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any

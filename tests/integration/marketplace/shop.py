@@ -1,7 +1,5 @@
 """A small marketplace, opened for sale."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The SDK before a real router and emulated workers, by both of its clients."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What the job processes promise of messages, on Valkey and on RabbitMQ alike."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Which alerts begin, by the product's own rules: promtool runs them over what was scraped."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import tempfile

@@ -1,7 +1,5 @@
 """What goes wrong in a company's day, and when. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum

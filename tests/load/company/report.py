@@ -1,7 +1,5 @@
 """The report of a company's day, as a page. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime

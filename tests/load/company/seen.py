@@ -1,7 +1,5 @@
 """What callers saw, from the log that the load keeps: one JSON object a call. Pure."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The experiment in which engines come back as another version, in short."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

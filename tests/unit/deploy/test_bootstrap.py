@@ -1,7 +1,5 @@
 """The setup's own decisions; the installing itself is what every other test runs on."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

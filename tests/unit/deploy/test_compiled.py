@@ -1,7 +1,5 @@
 """What `make compile` compiles, what it leaves alone, and how a build is found again."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What `make fresh` says; what it does takes a bare machine."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """System libraries that installed packages need, and the message when they cannot be fetched."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

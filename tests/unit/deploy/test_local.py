@@ -1,7 +1,5 @@
 """The launcher's pure parts: what it writes, shows and says."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

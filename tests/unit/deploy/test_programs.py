@@ -1,7 +1,5 @@
 """The programs that are brought for the tests."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What the engines say on a machine that lacks the libraries they are linked with."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`manage.py backup`: the database and customers' files, into a folder."""
 
-from __future__ import annotations
-
 import os
 from argparse import ArgumentParser
 from pathlib import Path

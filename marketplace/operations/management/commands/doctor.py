@@ -1,7 +1,5 @@
 """`manage.py doctor`: what is wrong with this installation, and what to do about it."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

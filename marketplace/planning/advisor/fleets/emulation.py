@@ -4,8 +4,6 @@ Where all its instances are known as LLM engines they are simulated as such (:mo
 all as machines with slots.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence

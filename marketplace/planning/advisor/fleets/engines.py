@@ -4,8 +4,6 @@ A call on an engine slows those beside it, prompts hold up answers, and what run
 KV cache. The question's spread of sizes is that of the answers' lengths; all prompts are alike.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from math import ceil, inf
 from random import Random

@@ -1,7 +1,5 @@
 """The fleet that the queueing model proposes, what it expects of it, and what changes it. Pure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

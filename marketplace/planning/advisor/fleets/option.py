@@ -1,7 +1,5 @@
 """What a fleet can be made of: a kind of hardware, run in one way."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from datetime import datetime

@@ -5,8 +5,6 @@ worked out before. So what n instances carry may be any rising function of n (qu
 program stays linear.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 

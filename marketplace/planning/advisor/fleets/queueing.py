@@ -7,8 +7,6 @@ by the batch curve. Where a part of it does not go with the size, as an engine's
 spreads that much less. It is an approximation: :mod:`.search` checks what it leads to.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import lru_cache

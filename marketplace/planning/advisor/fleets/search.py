@@ -9,8 +9,6 @@
 A fleet with fewer instances than one that misses is not judged: it is taken to miss as well.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol

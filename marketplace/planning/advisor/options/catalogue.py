@@ -1,7 +1,5 @@
 """Options out of the database: what pools' profiles say, and what published figures add."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import timedelta
 

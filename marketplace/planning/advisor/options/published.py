@@ -4,8 +4,6 @@
 was read. Nothing in it was measured here.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path

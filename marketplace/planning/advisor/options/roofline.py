@@ -5,8 +5,6 @@ roofline over published peaks (docs/explanation/emulation.md); a test holds the 
 Memory sizes and the cost of talking between chips are not modelled there, so neither are they here.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """People: signing up and in, its limits, second steps, invitations, settings, leaving."""
 
-from __future__ import annotations
-
 import re
 import time
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Tokens, registration and heartbeats, over the API and the pages."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from io import StringIO

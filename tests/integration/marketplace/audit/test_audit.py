@@ -1,7 +1,5 @@
 """The audit log: what it records, about whom, and who may read it."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Files in a folder of the test's own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

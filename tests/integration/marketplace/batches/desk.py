@@ -1,7 +1,5 @@
 """Batches of a shop, and a router that answers as a test says."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections import Counter

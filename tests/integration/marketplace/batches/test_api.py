@@ -1,7 +1,5 @@
 """``/v1/files`` and ``/v1/batches`` over HTTP: whose they are, their pages, and what is refused."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 from typing import Any

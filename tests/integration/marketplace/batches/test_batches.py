@@ -1,7 +1,5 @@
 """A batch from its file to its files, over a router that answers as the test says."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 from pathlib import Path

@@ -1,7 +1,5 @@
 """OpenAI's own client, a web process, a router and an emulated worker; and a killed job process."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The pages of batches: who may do what, what they show, and how a file becomes a batch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A file of rows from its columns to its outputs, over a model that a fake router is."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

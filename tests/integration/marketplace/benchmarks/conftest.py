@@ -1,7 +1,5 @@
 """Models on real workers, and tiny plans."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

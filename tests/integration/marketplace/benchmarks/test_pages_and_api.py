@@ -1,7 +1,5 @@
 """The API, the pages, the command, the gauges and the files of benchmarks."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

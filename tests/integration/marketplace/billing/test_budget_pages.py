@@ -1,7 +1,5 @@
 """Budgets on the pages, and the reconciliation that staff see."""
 
-from __future__ import annotations
-
 import re
 from urllib.parse import urlsplit
 

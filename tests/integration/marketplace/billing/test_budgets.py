@@ -1,7 +1,5 @@
 """Budgets: what they cap, who may set them, what routers get; nothing exceeds them."""
 
-from __future__ import annotations
-
 import threading
 import uuid
 from datetime import UTC, datetime

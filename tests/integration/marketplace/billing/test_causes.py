@@ -1,7 +1,5 @@
 """Every transfer has a cause: the proof names each one that was written without."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """Credit before anybody pays: the trial of a new organisation, and a request that staff answer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Invoices and payout statements: once, without gaps, immutable, and equal to the ledger."""
 
-from __future__ import annotations
-
 import csv
 import io
 import threading

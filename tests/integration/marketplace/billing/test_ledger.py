@@ -1,7 +1,5 @@
 """The ledger on a real PostgreSQL: who may write, what settles, and that nothing is ever lost."""
 
-from __future__ import annotations
-
 import json
 import threading
 import uuid

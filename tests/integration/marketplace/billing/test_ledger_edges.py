@@ -2,8 +2,6 @@
 ended. One shop for the module; what a test does is undone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any

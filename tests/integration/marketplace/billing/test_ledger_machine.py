@@ -1,7 +1,5 @@
 """Any sequence of grants, leases, settlements, payouts and closings, against a short model."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What moved a balance: as rows of the billing page and as a file."""
 
-from __future__ import annotations
-
 import csv
 import time
 

@@ -1,7 +1,5 @@
 """Journals settled and compared by hand, routers written off, what reconciliation says."""
 
-from __future__ import annotations
-
 import os
 import time
 import uuid

@@ -1,7 +1,5 @@
 """The services' role may not write the books past the ledger's functions, whatever SQL it runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import psycopg

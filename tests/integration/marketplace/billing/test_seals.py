@@ -1,7 +1,5 @@
 """Seals: proofs begin after the last one, and nobody changes what is under one unnoticed."""
 
-from __future__ import annotations
-
 from urllib.parse import urlsplit
 
 import psycopg

@@ -1,7 +1,5 @@
 """Who may see and download invoices, payout statements, earnings and payouts, and quotes."""
 
-from __future__ import annotations
-
 import csv
 import io
 from datetime import timedelta

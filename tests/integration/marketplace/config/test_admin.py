@@ -1,7 +1,5 @@
 """Every admin page opens, and what is saved there is in force."""
 
-from __future__ import annotations
-
 import pytest
 from django.contrib import admin
 from django.core.checks import run_checks

@@ -1,7 +1,5 @@
 """The management API: who sees what, who may do what, and how it says no."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What no table can keep is the caller's mistake, whichever field it is in; never a 500."""
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import b64encode

@@ -1,7 +1,5 @@
 """Whichever query of a request the database does not answer, the client gets 503."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What Prometheus may read of the ledger; alerts and documentation speak of what exists."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every operation of the management API answers as its schema says; nothing is a 500."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

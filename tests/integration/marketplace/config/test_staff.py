@@ -1,7 +1,5 @@
 """Staff without a second factor get nowhere but to where it is set up."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Dead letters are kept once, shown to staff, and go back to their queue."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """`seed_demo`, `keys` and `ledger` as the launcher and scripts use them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Who may call ``/v1/``, whose organisation they see, and how they are refused."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from datetime import timedelta

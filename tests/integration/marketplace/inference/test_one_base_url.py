@@ -1,7 +1,5 @@
 """A real router, the real web process behind it, and one base URL for a client."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What the doctor reads from the database: each fault is found, and soundness is too."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import timedelta
 from typing import Any

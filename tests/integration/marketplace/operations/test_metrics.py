@@ -1,7 +1,5 @@
 """What Prometheus learns of background work."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from datetime import timedelta

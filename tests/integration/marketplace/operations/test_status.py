@@ -1,7 +1,5 @@
 """The public status page, and the incidents that it shows."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import httpx

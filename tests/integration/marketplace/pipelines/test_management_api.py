@@ -1,7 +1,5 @@
 """Pipelines over the management API: defined, refused by place, published anew, and retired."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pages of pipelines: an organisation's own, the form, and what everybody sees."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

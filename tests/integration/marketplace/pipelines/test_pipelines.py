@@ -1,7 +1,5 @@
 """A pipeline over the API and the command: defined, listed, asked for, run, and shown."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Iterator

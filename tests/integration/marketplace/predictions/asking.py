@@ -1,7 +1,5 @@
 """A caller of ``/v1/predictions``, and the job process that it needs."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from typing import Any

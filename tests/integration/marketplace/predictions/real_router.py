@@ -1,7 +1,5 @@
 """A real router before one emulated worker, and job processes that are killed during their work."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A router that answers as a test says, for what a job asks of it."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """The pages of predictions: the list, one as it goes on and at its end, and cancelling."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Predictions over the API: asked for, read, listed, cancelled, repeated, refused."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Iterator

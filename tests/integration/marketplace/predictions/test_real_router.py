@@ -2,8 +2,6 @@
 where it is cancelled during its answer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

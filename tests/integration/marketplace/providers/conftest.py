@@ -1,7 +1,5 @@
 """An organisation that provides, and a draft that lacks nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fakes of inference servers: a good one, and one for each fault that a check must find."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

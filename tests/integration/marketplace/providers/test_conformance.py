@@ -1,7 +1,5 @@
 """Checks pass good servers, real ones too, and find each fault of bad ones."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A listing from its draft to live, what it refuses, and who may do what: service, page, API."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """What is published, when, and that the router's contract reads it."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """The live topology: what is heard of routers, how it adds up, who may see it, and draining."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """A click that breaks something is asked about once more, with the calls that it would meet."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import timedelta
 from typing import Any

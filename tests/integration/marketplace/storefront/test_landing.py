@@ -1,7 +1,5 @@
 """The landing page: a replay, figures and prices, one call to action; the catalog's old links."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

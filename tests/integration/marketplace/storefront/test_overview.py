@@ -1,7 +1,5 @@
 """A model's first tab: latency of the last day, the best providers, how to call it."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """The page of the first call: a key that is shown once, code with it, and where the call went."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 

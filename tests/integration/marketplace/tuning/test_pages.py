@@ -1,7 +1,5 @@
 """A route's page and its API: who may, what is shown, and what each button does."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The policy editor: drafts, diffs, the lock on the version seen, canaries, rollback, preview."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A proposal is replayed over the recorded past before it is tried: what that says, and does."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Rounds of automatic tuning: open proposals, partial failures, and missing traffic."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

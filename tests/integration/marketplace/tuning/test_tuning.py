@@ -1,7 +1,5 @@
 """The feedback loop over real rows: drift, proposals, trials, reverts and stragglers."""
 
-from __future__ import annotations
-
 import math
 import random
 import time

@@ -1,7 +1,5 @@
 """Commands that come to the database as the owner of its tables."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import pytest

@@ -1,7 +1,5 @@
 """Recorded calls at size: months, rollups that agree with their calls, lists by keyset."""
 
-from __future__ import annotations
-
 import csv
 import re
 import time

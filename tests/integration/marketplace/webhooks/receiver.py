@@ -1,7 +1,5 @@
 """A customer's endpoint on the loopback: it keeps what it receives and answers as configured."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Deliveries to a real receiver, whatever it does, and whatever happens to the sender."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The whole path: an event is committed, a job process gets it, and a receiver is notified."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

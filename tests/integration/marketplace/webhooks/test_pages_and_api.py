@@ -1,7 +1,5 @@
 """The log and the secrets, on their pages and over the management API."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """The command line: what it prints where, its exit statuses, and its settings."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Both clients: what they send, when they send it again, and what they make of answers."""
 
-from __future__ import annotations
-
 import base64
 import json
 import struct

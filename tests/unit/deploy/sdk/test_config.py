@@ -1,7 +1,5 @@
 """Where to call and as whom: what wins, and what is refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The SDK's errors are those of the router and of the marketplace, by their codes."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Tensors as the router reads and writes them, with NumPy and without."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Whether a drained worker is empty: only where every router says so."""
 
-from __future__ import annotations
-
 from marketplace.agents.draining import running_on
 from marketplace.routing.topology.contracts import RouterState, WorkerState
 from marketplace.routing.topology.polling import Heard, Member, Reading

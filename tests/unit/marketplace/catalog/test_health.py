@@ -1,7 +1,5 @@
 """What counts of a round of probes."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from marketplace.catalog.health import readings_that_count

@@ -1,7 +1,5 @@
 """What follows from the heartbeats of agents, and from their absence."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Customers' files are in a folder, or in a bucket where one is named."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from django.core.files.base import ContentFile

@@ -1,7 +1,5 @@
 """What is missing stops the start by name; what needs nothing runs with nothing."""
 
-from __future__ import annotations
-
 import os
 import runpy
 import subprocess

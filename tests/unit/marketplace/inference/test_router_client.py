@@ -1,7 +1,5 @@
 """The client of jobs, in front of a router that answers by a script."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 

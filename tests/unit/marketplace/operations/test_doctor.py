@@ -1,7 +1,5 @@
 """The doctor names what is wrong on this machine and what is down, and never fails itself."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

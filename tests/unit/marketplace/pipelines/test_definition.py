@@ -1,7 +1,5 @@
 """A definition is refused where it cannot work: its shape, its order, and its types."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

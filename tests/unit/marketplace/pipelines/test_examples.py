@@ -1,7 +1,5 @@
 """Examples of what a schema describes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A pipeline's graph, and its picture."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """Values go where a template says, and what cannot be read is refused with its place."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

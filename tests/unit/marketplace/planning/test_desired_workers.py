@@ -1,7 +1,5 @@
 """How many workers a pool should have."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from hypothesis import given

@@ -1,7 +1,5 @@
 """How a model's queue and rate are shared out over its pools."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from marketplace.planning.scaling.desired import Bounds

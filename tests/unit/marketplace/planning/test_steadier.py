@@ -1,7 +1,5 @@
 """Workers come at once and go late."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

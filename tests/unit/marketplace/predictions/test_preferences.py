@@ -1,7 +1,5 @@
 """Headers that say how long to wait and when to give up, and those that say nothing."""
 
-from __future__ import annotations
-
 import pytest
 
 from marketplace.predictions.preferences import HeaderInvalid, cancel_after_s, wait_s

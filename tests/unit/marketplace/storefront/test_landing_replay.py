@@ -1,7 +1,5 @@
 """What the landing page draws of a replay."""
 
-from __future__ import annotations
-
 import math
 
 import msgspec

@@ -1,7 +1,5 @@
 """The line in the catalog."""
 
-from __future__ import annotations
-
 from marketplace.storefront.browse.sparkline import sparkline
 
 

@@ -1,7 +1,5 @@
 """The real scheduler with two arms: what is bad is stopped early, what is good is let through."""
 
-from __future__ import annotations
-
 from random import Random
 
 import pytest

@@ -1,7 +1,5 @@
 """Comments on streams whose answer has not begun, and what still works after them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 

@@ -1,7 +1,5 @@
 """What engines say of their load."""
 
-from __future__ import annotations
-
 import pytest
 
 from workers.agent.engines import KINDS, requests_running

@@ -1,7 +1,5 @@
 """What ``nvidia-smi`` says, and what follows for the fingerprint."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

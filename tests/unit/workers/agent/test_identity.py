@@ -1,7 +1,5 @@
 """The credential's file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Launch settings follow from how a model is split, and are options that the engines document."""
 
-from __future__ import annotations
-
 import itertools
 import json
 

@@ -1,7 +1,5 @@
 """Which server is started, drained or stopped next."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The agent's valid settings, and what it refuses in one line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

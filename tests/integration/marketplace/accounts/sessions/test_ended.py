@@ -3,8 +3,6 @@
 A real router on the marketplace's own database.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

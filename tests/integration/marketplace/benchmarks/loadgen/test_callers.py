@@ -1,7 +1,5 @@
 """One request of a benchmark: what is read of answers, and the router's own part of a call."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

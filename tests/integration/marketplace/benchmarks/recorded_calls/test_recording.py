@@ -1,7 +1,5 @@
 """One recorded stretch of calls, read and replayed."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """Recorded arrivals, fleets out of the catalog, and a replayed past that comes out as it was."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

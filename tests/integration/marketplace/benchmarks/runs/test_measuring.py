@@ -1,7 +1,5 @@
 """Real LoadGen runs against real workers, with tiny plans."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

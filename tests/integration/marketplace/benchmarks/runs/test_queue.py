@@ -1,7 +1,5 @@
 """Which benchmark runs next, in its own process, and which may measure."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

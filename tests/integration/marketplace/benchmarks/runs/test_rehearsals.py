@@ -1,7 +1,5 @@
 """The product rehearses the peaks that its models had."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """A slot that is kept free for a run that found none idle: one a worker, for a bounded time."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

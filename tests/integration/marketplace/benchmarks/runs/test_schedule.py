@@ -1,7 +1,5 @@
 """What is measured unasked: each night, and when something is new."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading

@@ -3,8 +3,6 @@
 Imports of the marketplace stay inside: this file may be read before Django is set up.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Interleavings on purpose: what another session does while this one holds a lock."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Callable, Iterator

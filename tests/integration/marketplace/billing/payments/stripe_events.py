@@ -1,7 +1,5 @@
 """Events as Stripe sends them, signed as it signs them, and delivered as it delivers them."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import time

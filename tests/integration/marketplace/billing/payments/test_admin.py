@@ -1,7 +1,5 @@
 """Orders in Django's admin: who and why stay on record, and nothing else can be done there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any

@@ -1,7 +1,5 @@
 """Payments over the management API: who sees what, who may do what."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

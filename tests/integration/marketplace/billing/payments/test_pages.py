@@ -1,7 +1,5 @@
 """The Billing page's forms: who may, how much, and what is shown."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

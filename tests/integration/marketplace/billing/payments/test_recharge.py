@@ -1,7 +1,5 @@
 """Auto-recharge: when it is due, that it charges once, and that its cap holds."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Refunds and disputes: out once, back once, never below zero, and what is owed stops calls."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Who waits for a change hears of it, also over a connection that breaks."""
 
-from __future__ import annotations
-
 import asyncio
 
 import psycopg

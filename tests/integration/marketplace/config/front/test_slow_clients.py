@@ -1,7 +1,5 @@
 """Promise 12 for the pages: a thousand slow clients hold nobody up, and are ended."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 import time

@@ -1,7 +1,5 @@
 """Who may send a file: keys, session tokens and signed-in sessions, and nobody else."""
 
-from __future__ import annotations
-
 import pytest
 from django.conf import settings
 

@@ -1,7 +1,5 @@
 """The hardware advisor over real rows: options, kept answers, the check as a job, API and pages."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What if: the direction of an answer, its calibration, and the ways to ask."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta
 from io import StringIO

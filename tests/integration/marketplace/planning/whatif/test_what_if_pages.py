@@ -1,7 +1,5 @@
 """The page of what-if questions: the form, its errors, progress and the answer side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 

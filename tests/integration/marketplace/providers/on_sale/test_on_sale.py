@@ -1,7 +1,5 @@
 """What is on sale: its price, its traffic, and why calls went elsewhere."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One job of each kind, asked for as its feature does."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta

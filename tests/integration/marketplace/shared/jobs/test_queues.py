@@ -1,7 +1,5 @@
 """The job processes that `manage.py up` starts: what fills one queue delays nothing in another."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path

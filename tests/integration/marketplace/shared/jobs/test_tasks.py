@@ -1,7 +1,5 @@
 """The jobs: probing over HTTP, reconciliation, publishing what came due; Celery's own promises."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 from typing import Any

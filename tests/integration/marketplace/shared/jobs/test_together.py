@@ -1,7 +1,5 @@
 """One process runs several jobs of a kind at a time, and each of them once."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 from collections.abc import Mapping

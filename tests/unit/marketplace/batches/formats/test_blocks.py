@@ -1,7 +1,5 @@
 """Lines by the block are the lines that are read one by one."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

@@ -1,7 +1,5 @@
 """A batch's file is checked line by line, and says what is wrong where."""
 
-from __future__ import annotations
-
 import io
 import json
 from typing import Any

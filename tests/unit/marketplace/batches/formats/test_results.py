@@ -1,7 +1,5 @@
 """Results are lines in OpenAI's shapes, and parts know which lines they have."""
 
-from __future__ import annotations
-
 import json
 
 from hypothesis import given

@@ -1,7 +1,5 @@
 """Rows of a CSV file become tensors, and what comes back becomes columns."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

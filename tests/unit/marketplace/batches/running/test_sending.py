@@ -1,7 +1,5 @@
 """A turn of a batch, over calls that end as the test says, in time that the test gives."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Plans say what is wrong with them."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Requests are synthetic, seeded and of the size asked for."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """What LoadGen says of a test."""
 
-from __future__ import annotations
-
 from marketplace.benchmarks.loadgen.system_under_test import verdict
 
 

@@ -1,7 +1,5 @@
 """What a benchmark's streams say of an engine: known weights are found, and curves predicted."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """What samples say of a point, and points of a profile."""
 
-from __future__ import annotations
-
 import pytest
 
 from marketplace.benchmarks.loadgen.messages import Measured

@@ -1,7 +1,5 @@
 """Intervals that cover, knees where they are, curves that never fall."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import random

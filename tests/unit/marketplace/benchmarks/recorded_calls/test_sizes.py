@@ -1,7 +1,5 @@
 """Sizes of recorded calls: what they are made of, and what is divided out of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random

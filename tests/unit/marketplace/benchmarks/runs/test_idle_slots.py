@@ -1,7 +1,5 @@
 """Live traffic comes first."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

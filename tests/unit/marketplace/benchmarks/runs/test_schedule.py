@@ -1,7 +1,5 @@
 """What has to be measured, as it was not yet, or has changed since."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Whole bodies reach the threads, within bounds; slow clients hold none of them."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import threading

@@ -1,7 +1,5 @@
 """Two options and a question that fleets of them can be asked about."""
 
-from __future__ import annotations
-
 from marketplace.planning.advisor.fleets.option import Evidence, Option
 from marketplace.planning.advisor.question import Question
 

@@ -1,7 +1,5 @@
 """What a router answers, in whatever pieces it comes, is the output and what it cost."""
 
-from __future__ import annotations
-
 import json
 from itertools import pairwise
 from typing import Any

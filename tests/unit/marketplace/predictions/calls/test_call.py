@@ -1,7 +1,5 @@
 """An input becomes the call of the model's own API, or an error that names its field."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

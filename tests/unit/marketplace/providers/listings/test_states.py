@@ -1,7 +1,5 @@
 """The table of a listing's way: who may take which step, and that nothing is a dead end."""
 
-from __future__ import annotations
-
 import pytest
 
 from marketplace.providers.listings.states import (

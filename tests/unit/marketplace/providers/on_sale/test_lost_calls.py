@@ -1,7 +1,5 @@
 """Why a call went elsewhere, out of what its record keeps."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

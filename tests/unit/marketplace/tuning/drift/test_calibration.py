@@ -1,7 +1,5 @@
 """Weights follow what calls took, there and back."""
 
-from __future__ import annotations
-
 from marketplace.routing.trials.evidence import Bias
 from marketplace.tuning.drift.calibration import weights_after
 

@@ -1,7 +1,5 @@
 """The interval of a live mean over its profile's."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

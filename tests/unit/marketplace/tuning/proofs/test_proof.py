@@ -1,7 +1,5 @@
 """What a replay says, whether it is believed, and what may begin by it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The state machine of a trial: its level with peeking, and every way that it ends."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What is about jobs goes to the web process and back as it comes, in bounded memory."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc

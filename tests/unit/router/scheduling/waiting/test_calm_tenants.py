@@ -3,8 +3,6 @@
 Whatever priority either asks for.
 """
 
-from __future__ import annotations
-
 from math import inf
 from random import Random
 

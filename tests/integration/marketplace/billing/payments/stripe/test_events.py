@@ -1,7 +1,5 @@
 """Stripe's events: who may tell us, and that money moves once whatever is told how often."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

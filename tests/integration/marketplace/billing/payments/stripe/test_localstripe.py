@@ -1,7 +1,5 @@
 """Against a fake Stripe that runs: from the form to the credit, and what the cards of tests do."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Advice about LLM engines: a batch slows its calls, and the KV cache bounds it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from random import Random

@@ -1,7 +1,5 @@
 """The search for a fleet: what the program proposes and the simulator judges, and from there on."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 
