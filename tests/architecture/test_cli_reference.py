@@ -3,5 +3,5 @@
 from tests.architecture.cli_reference import PAGE, reference
 
 
-def test_it_is_written_anew_after_every_change() -> None:
+def test_it_is_up_to_date() -> None:
     assert PAGE.read_text() == reference(), "run: python -m tests.architecture.cli_reference"

@@ -153,7 +153,7 @@ async def worker(answer: bytes) -> Any:
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-async def test_18_a_name_that_is_bound_anew_leads_nowhere_else(
+async def test_18_a_name_that_is_rebound_leads_nowhere_else(
     caller: Callable[[str], Awaitable[None]], names: Names, connects: Connects
 ) -> None:
     async with worker(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}") as port:

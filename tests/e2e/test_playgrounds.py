@@ -97,7 +97,7 @@ def test_what_each_engine_would_take_is_told_with_an_answer_and_on_its_record(
     page.wait_for_function("one => one.scrollLeft > 0", arg=scrolls.element_handle())
 
 
-def test_who_stops_an_answer_pays_for_what_came(page: Page, local_stack: LocalStack) -> None:
+def test_a_stopped_answer_costs_what_came(page: Page, local_stack: LocalStack) -> None:
     playground(page, local_stack, CHAT_MODEL)
     page.get_by_label("At most").fill("800")
     page.get_by_label("Your message").fill("Tell a very long story about a railway yard.")

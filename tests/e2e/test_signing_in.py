@@ -264,7 +264,7 @@ def test_an_address_that_a_provider_tells_opens_no_account_of_somebody_else(
     expect(person.get_by_text("None yet.")).to_be_visible()
 
 
-def test_who_has_an_account_connects_it(person: Page, site: SignInSite) -> None:
+def test_an_existing_account_is_connected(person: Page, site: SignInSite) -> None:
     sign_up(person, site, "connected@example.com")
     site.knows("connie", email="connie@elsewhere.example", email_verified=True, name="Connie")
     person.goto("/3rdparty/")

@@ -181,7 +181,7 @@ async def test_an_oracle_asks_nobody_who_would_fail(hardware: Hardware) -> None:
         assert {(record.error, record.worker) for record in seen.records} == {("", "w01")}
 
 
-async def test_who_waits_too_long_gives_up() -> None:
+async def test_a_caller_that_waits_too_long_gives_up() -> None:
     async with fleet(SlotClass("A", LONG_MS)) as (server,):
         seen = Load(InTurn([server.port]), server.timer, timeout_s=0.01)
         record: Record = await seen.ask(Call(1, 0.0, body()), now_s())

@@ -84,7 +84,7 @@ async def test_a_worker_that_lost_slots_grants_no_negative_number(
     assert (await cluster.beat(right, TTL_S, {}, {"w": SlotClaim(2, 2)})).granted == {"w": 0}
 
 
-async def test_who_falls_silent_is_forgotten_with_its_leases(
+async def test_a_silent_router_is_forgotten_with_its_leases(
     cluster: MemoryCluster | PostgresCluster,
 ) -> None:
     silent, other = member(), member()
@@ -94,7 +94,9 @@ async def test_who_falls_silent_is_forgotten_with_its_leases(
     assert beat.granted == {"w": 4}
 
 
-async def test_who_leaves_is_gone_at_once(cluster: MemoryCluster | PostgresCluster) -> None:
+async def test_a_router_that_leaves_is_gone_at_once(
+    cluster: MemoryCluster | PostgresCluster,
+) -> None:
     left, right = member(), member()
     await cluster.beat(left, TTL_S, {}, {"w": SlotClaim(4, 4)})
     await cluster.leave(left.router_id)

@@ -74,7 +74,7 @@ async def test_a_claim_is_renewed_by_its_own_call(store: IdempotencyStore, key: 
     assert await store.claim(me, "f", DAY_S) == Claim(ClaimState.DONE, ANSWER)
 
 
-async def test_who_lost_a_key_changes_nothing_of_who_took_it(
+async def test_a_call_that_lost_its_key_does_not_change_the_one_that_took_it(
     store: IdempotencyStore, key: str
 ) -> None:
     late, me = claimant(key), claimant(key)

@@ -215,7 +215,7 @@ async def test_a_message_that_is_too_large_ends_the_connection_and_no_more(
     publisher.close()
 
 
-async def test_an_engine_that_starts_anew_has_nothing(
+async def test_an_engine_that_restarts_has_nothing(
     context: zmq.asyncio.Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kv_events, "RETRY_S", 0.01)

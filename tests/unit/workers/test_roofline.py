@@ -68,7 +68,9 @@ def test_a_worker_serves_what_fits_into_its_memory() -> None:
 
 
 @given(chat_models, pools, st.integers(1, 2048), st.integers(1, 2048))
-def test_what_is_told_of_an_engine_is_near_to_what_its_steps_take(model, pool, batch, each) -> None:
+def test_the_declared_figures_of_an_engine_are_near_to_what_its_steps_take(
+    model, pool, batch, each
+) -> None:
     profile = Profile(model, pool.hardware, pool.chips)
     engine = profile.engine("e", 64)
     batch = 1 + batch % 64

@@ -255,7 +255,7 @@ def test_a_code_by_mail_signs_in_without_a_password(with_mail: None, person: Use
 
 
 @pytest.mark.parametrize("path", ["/login/code/", "/password/reset/", "/email/"])
-def test_what_needs_mail_says_so_where_there_is_none(
+def test_pages_that_need_mail_say_so_where_there_is_none(
     without_mail: None, person: User, path: str
 ) -> None:
     client = signed_in(person)
@@ -268,7 +268,7 @@ def test_mail_that_is_not_set_up_fails_loudly(without_mail: None) -> None:
         mail.send_mail("Hello", "", None, ["a@example.com"])
 
 
-def test_a_forgotten_password_is_set_anew_by_a_link(with_mail: None, person: User) -> None:
+def test_a_forgotten_password_is_reset_by_a_link(with_mail: None, person: User) -> None:
     client = Client()
     client.post("/password/reset/", {"email": person.email})
     form = client.get(link_in(mail.outbox[0].body), follow=True)

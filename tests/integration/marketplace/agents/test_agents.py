@@ -352,7 +352,7 @@ def test_a_one_time_token_does_not_give_somebody_elses_name(shop: Shop) -> None:
     assert answer.json()["name"] == "gpu-2"
 
 
-def test_who_runs_the_pool_ends_its_tokens(shop: Shop) -> None:
+def test_the_owner_of_a_pool_ends_its_tokens(shop: Shop) -> None:
     owner, viewer = APIClient(), APIClient()
     owner.force_login(shop.owner)
     looks = User.objects.create_user("sees@example.com")

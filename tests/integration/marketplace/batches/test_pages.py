@@ -120,7 +120,7 @@ def test_a_batch_is_cancelled_once_that_is_confirmed(shop: Shop, member: Client)
     assert batch.status == BatchStatus.CANCELLED
 
 
-def test_who_may_not_call_models_looks_only_and_strangers_see_nothing(shop: Shop) -> None:
+def test_a_viewer_only_looks_and_strangers_see_nothing(shop: Shop) -> None:
     batch = asked(shop, chat_lines(2))
     viewer = User.objects.create_user("viewer@example.com")
     Membership.objects.create(organisation=shop.organisation, user=viewer, role=Role.VIEWER)

@@ -158,7 +158,7 @@ def test_rows_with_errors_are_told_by_line(shop: Shop) -> None:
     ("content", "code"),
     [(b"id,X[0]\n1,2\n", "invalid_header"), (b"X[0],X[1]\n", "empty_file")],
 )
-def test_a_table_that_is_none_says_so(shop: Shop, content: bytes, code: str) -> None:
+def test_a_broken_table_says_so(shop: Shop, content: bytes, code: str) -> None:
     batch = run(asked(shop, content, endpoint=INFER))
     assert [error["code"] for error in batch.errors] == [code]
 

@@ -150,7 +150,7 @@ def test_a_provider_measures_neither_a_route_nor_anothers_worker_by_naming_its_o
 
 
 @pytest.mark.parametrize("wrong", [[1], "fast", 3, {"seed": 10**400}, {"loads": [10**400]}])
-def test_settings_that_are_none_are_refused_in_words(shop: Shop, staff: Client, wrong: Any) -> None:
+def test_invalid_settings_are_refused_in_words(shop: Shop, staff: Client, wrong: Any) -> None:
     asked = ask(staff, shop, settings=wrong)
     assert asked.status_code == 400, asked.content
     assert asked.json()["errors"][0]["field"] == "settings"

@@ -87,7 +87,7 @@ def test_a_budget_that_is_no_amount_is_refused_with_a_word(
     assert shop.organisation.api_keys.count() == 1
 
 
-def test_who_may_change_a_key_may_change_its_budget(shop: Shop) -> None:
+def test_the_right_to_change_a_key_includes_its_budget(shop: Shop) -> None:
     plain, _ = api_key_create(organisation=shop.organisation, name="mine")
     managing, _ = api_key_create(organisation=shop.organisation, name="m", scopes=["management"])
     for role, statuses in (

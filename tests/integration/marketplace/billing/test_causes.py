@@ -175,7 +175,7 @@ def test_an_order_serves_for_one_transfer_of_its_organisation(shop: Shop) -> Non
     assert "has the order of another organisation" in gap
 
 
-def test_who_answers_for_a_transfer_closes_its_gap(shop: Shop) -> None:
+def test_an_explained_transfer_closes_its_gap(shop: Shop) -> None:
     before = set(ledger_proof().gaps)
     number = forge("grants", "customer", 5, kind="grant")
     User.objects.create_user("auditor@example.com", is_staff=True)

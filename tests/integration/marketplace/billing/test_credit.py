@@ -74,7 +74,7 @@ def test_without_the_setting_it_begins_empty(settings: Any) -> None:
     assert not TrialGrant.objects.exists()
 
 
-def test_who_got_trial_credit_can_still_be_forgotten(settings: Any) -> None:
+def test_a_person_with_trial_credit_can_still_be_forgotten(settings: Any) -> None:
     settings.WAYPOST_TRIAL_CREDIT_CENTS = 500
     founder = User.objects.create_user("new@example.com")
     made = organisation_found(name="N", slug="n", owner=founder)

@@ -79,7 +79,7 @@ def test_a_budget_is_spent_by_leases_alone(shop: Shop) -> None:
     assert lease_take(shop.customer_account.pk, 1, 1, budgets=(budget.pk,)) is None
 
 
-def test_a_budgets_window_begins_anew(shop: Shop) -> None:
+def test_a_budgets_window_starts_again(shop: Shop) -> None:
     budget = Budget.objects.create(
         organisation=shop.organisation, limit_nano=500, window=Window.DAY
     )

@@ -168,7 +168,7 @@ def test_only_the_earlier_lives_of_the_same_router_are_closed(shop: Shop) -> Non
         (Window.MONTH, "0 days", False),
     ],
 )
-def test_only_a_window_that_is_over_begins_anew(
+def test_only_a_window_that_is_over_starts_again(
     shop: Shop, window: Window, age: str, is_over: bool
 ) -> None:
     account = shop.customer_account.pk

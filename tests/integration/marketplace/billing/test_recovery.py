@@ -231,7 +231,7 @@ def test_a_router_that_is_lost_is_written_off_on_record(shop: Shop) -> None:
             as_owner(change)
 
 
-def test_a_call_of_a_written_off_router_is_paid_by_whoever_can(shop: Shop) -> None:
+def test_a_call_of_a_written_off_router_is_paid_by_the_account_or_the_platform(shop: Shop) -> None:
     account = shop.customer_account.pk
     lost = lease_take(account, 1, 9 * USD)
     ledger("write-off", "r1", "--reason", "gone")

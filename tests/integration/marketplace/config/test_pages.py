@@ -85,7 +85,7 @@ def settled_call(shop: Shop, **values: object) -> str:
     return made.request_id
 
 
-def test_whoever_comes_first_does_not_wait_for_views_to_be_imported() -> None:
+def test_the_first_visitor_does_not_wait_for_views_to_be_imported() -> None:
     page = "marketplace.storefront.browse.pages"
     asked = f"import sys, marketplace.config.wsgi; print({page!r} in sys.modules)"
     found = subprocess.run(

@@ -61,7 +61,7 @@ def test_they_are_told_why_and_may_set_it_up_and_sign_out(staff: User) -> None:
     assert "_auth_user_id" not in client.session
 
 
-def test_who_signed_up_where_there_is_no_mail_can_set_one_up(staff: User) -> None:
+def test_a_person_who_signed_up_without_mail_can_set_one_up(staff: User) -> None:
     EmailAddress.objects.create(user=staff, email=staff.email, primary=True, verified=False)
     begun = signed_in(staff).get(reverse("mfa_activate_totp"))
     assert begun["Location"].startswith(reverse("account_reauthenticate"))

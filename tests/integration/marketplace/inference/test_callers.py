@@ -140,7 +140,7 @@ def test_a_session_ends_with_the_membership_and_its_role(organisation: Organisat
     assert who(session_of(user, organisation)).status_code == 401
 
 
-def test_a_session_ends_in_time_and_a_jobs_token_is_none(
+def test_a_session_ends_in_time_and_a_jobs_token_is_no_session(
     organisation: Organisation, shop: Shop
 ) -> None:
     claims = verify_session(session_of(shop.owner, organisation), settings.WAYPOST_KEY_PEPPER)

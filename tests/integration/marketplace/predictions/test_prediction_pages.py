@@ -170,7 +170,7 @@ def test_one_is_asked_for_with_a_form_that_says_what_is_wrong(shop: Shop, member
     assert row.input == json.loads(CHAT)
 
 
-def test_who_may_not_call_is_offered_no_form(shop: Shop, db: None) -> None:
+def test_a_viewer_is_offered_no_form(shop: Shop, db: None) -> None:
     viewer = User.objects.create_user("looks@example.com")
     Membership.objects.create(organisation=shop.organisation, user=viewer, role=Role.VIEWER)
     looking = signed_in(viewer)

@@ -299,7 +299,9 @@ def test_what_is_over_is_forgotten_in_time(api: Api, settings: Any) -> None:
     assert Prediction.objects.get().state == JobState.QUEUED
 
 
-def test_who_asks_for_many_makes_nobody_else_wait(shop: Shop, api: Api, router: FakeRouter) -> None:
+def test_one_who_asks_for_many_makes_nobody_else_wait(
+    shop: Shop, api: Api, router: FakeRouter
+) -> None:
     owner = User.objects.create_user("o@example.com")
     other = Api(organisation_create(name="Other", slug="other", owner=owner))
     mine = [api.ask().json()["id"] for _ in range(3)]
@@ -435,7 +437,7 @@ def test_another_organisations_prediction_is_not_there(api: Api, method: str) ->
 
 
 @pytest.mark.parametrize("uid", ["x", "00000000-0000-0000-0000-000000000000", "%00"])
-def test_an_id_that_is_none_is_not_found(api: Api, uid: str) -> None:
+def test_an_invalid_id_is_not_found(api: Api, uid: str) -> None:
     response = api("GET", uid)
     assert response.status_code in (400, 404)
     assert response.json()["error"]["message"]

@@ -119,7 +119,7 @@ def test_watchers_share_a_reading_until_it_is_old() -> None:
     assert routers.asked == 4
 
 
-def test_rates_are_known_from_the_second_reading_on_and_begin_anew_after_a_restart() -> None:
+def test_rates_are_known_from_the_second_reading_and_start_again_after_a_restart() -> None:
     routers = Routers(left=said(ended=100, failed=1))
     assert routers.watch.read().heard[0].rates is None
     routers.later(2.0)

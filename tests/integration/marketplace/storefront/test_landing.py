@@ -71,7 +71,7 @@ def test_without_calls_a_trace_is_replayed_and_said_to_be_one(shop: Shop) -> Non
     assert not replay_for_landing()
 
 
-def test_the_replay_is_made_anew_once_it_is_old(shop: Shop) -> None:
+def test_the_replay_is_made_again_once_it_is_old(shop: Shop) -> None:
     replay_for_landing()
     LandingReplay.objects.update(made_at=timezone.now() - FRESH_FOR)
     assert replay_for_landing()

@@ -22,7 +22,7 @@ def founder() -> Client:
     return signed_in(User.objects.create_user("ana@example.com", full_name="Ana"))
 
 
-def test_who_founds_an_organisation_gets_a_key_that_is_shown_once_and_filled_in(
+def test_a_founder_gets_a_key_that_is_shown_once_and_filled_in(
     shop: Shop,
 ) -> None:
     client = founder()

@@ -106,7 +106,9 @@ def test_a_running_trial_shows_both_arms(page: Client, shop: Shop, staff: User) 
     assert "Under trial 100 0 0.00 %" in text_of(page)
 
 
-def test_a_proposal_can_be_dismissed_and_a_version_published_anew(page: Client, shop: Shop) -> None:
+def test_a_proposal_can_be_dismissed_and_a_version_published_again(
+    page: Client, shop: Shop
+) -> None:
     trial = proposed(shop)
     page.post(f"/proposals/{trial.pk}/dismiss", {"why": "no"})
     trial.policy.refresh_from_db()

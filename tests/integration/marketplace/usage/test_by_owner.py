@@ -29,7 +29,7 @@ def test_old_months_are_taken_out_and_the_books_stay_proven(by_owner: None, shop
     assert ledger_proof().gaps == ()
 
 
-def test_rollups_of_months_that_were_taken_out_are_not_made_anew(
+def test_rollups_of_months_that_were_taken_out_are_not_made_again(
     by_owner: None, shop: Shop
 ) -> None:
     call("SELECT usage_partitions_make('2026-01-01+00', '2026-01-01+00')")

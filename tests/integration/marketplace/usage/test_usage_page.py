@@ -305,7 +305,7 @@ def test_what_a_late_try_took_is_not_called_waiting(owner: Client, shop: Shop) -
     assert "A late attempt" not in page.content.decode()
 
 
-def test_the_charts_are_a_table_for_whoever_asks(owner: Client, shop: Shop) -> None:
+def test_the_charts_are_also_a_table(owner: Client, shop: Shop) -> None:
     settled_call(shop)
     without = owner.get("/usage?range=24h")
     assert "?range=24h&amp;steps=1" in without.content.decode()

@@ -95,7 +95,7 @@ def test_an_event_that_is_sent_twice_is_told_once(shop: Shop, receiver: Receiver
     assert receiver.ids == ["evt_1"]
 
 
-def test_nothing_is_told_of_a_transaction_that_is_rolled_back(
+def test_a_transaction_that_is_rolled_back_sends_nothing(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
     reports: list[str] = []
@@ -252,7 +252,7 @@ def test_a_resend_that_is_heard_enables_the_endpoint_again(shop: Shop, receiver:
     assert receiver.ids == ["evt_1", "evt_1"]
 
 
-def test_who_hangs_is_not_waited_for_for_ever_and_keeps_nobody_waiting(
+def test_an_endpoint_that_hangs_is_given_up_and_keeps_nobody_waiting(
     shop: Shop, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivering, "attempt_make", hastily(0.2))
@@ -417,7 +417,7 @@ def killed_while(receiver: Receiver) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_who_was_taken_for_dead_records_nothing(shop: Shop, receiver: Receiver) -> None:
+def test_a_sender_that_was_taken_for_dead_records_nothing(shop: Shop, receiver: Receiver) -> None:
     delivery = sent(shop, receiver.url)
     (slow,) = deliveries_claim(timezone.now(), 1, {})
     made_due()

@@ -178,7 +178,9 @@ def test_usage_adds_up_in_dollars(waypost: Say, capsys: pytest.CaptureFixture[st
     assert told.splitlines()[2].split()[:2] == ["all", "4"]
 
 
-def test_advice_that_is_none_is_a_failure(waypost: Say, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_without_advice_is_a_failure(
+    waypost: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = {"id": 1, "state": "answered", "answer": {"fleet": None, "binding": ["budget"]}}
     service = Service([said(201, made)])
     words = ("advise", "a/b", "--rate", "5", "--slo", "p95=2s", "--org", "demo")

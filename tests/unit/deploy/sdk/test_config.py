@@ -41,7 +41,7 @@ def test_the_management_address_is_never_another_machine_than_the_base_address(
 
 
 @pytest.mark.parametrize("url", ["ai.example", "ftp://ai.example", "https://", "http://h?x=1"])
-def test_an_address_that_is_none_is_refused_with_its_name(tmp_path: Path, url: str) -> None:
+def test_an_invalid_address_is_refused_with_its_name(tmp_path: Path, url: str) -> None:
     with pytest.raises(NotConfigured, match="WAYPOST_BASE_URL"):
         config_of(Settings(base_url=url), environ=environ(tmp_path))
 

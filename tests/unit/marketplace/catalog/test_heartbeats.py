@@ -73,7 +73,7 @@ def test_silence_counts_from_when_somebody_is_heard_again() -> None:
     assert faults(row(60.0), row(1.0, since_s=2.0), row(2.0))[0] != "", "one was heard all along"
 
 
-def test_a_pause_in_reports_begins_them_anew() -> None:
+def test_reports_start_again_after_a_pause() -> None:
     limit = MISSED_AFTER.total_seconds()
     assert unbroken_since(row(limit, since_s=60.0), NOW) == ago(60.0)
     assert unbroken_since(row(limit + 1, since_s=60.0), NOW) == NOW

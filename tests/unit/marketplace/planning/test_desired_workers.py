@@ -27,7 +27,7 @@ demands = st.builds(
 )
 
 
-def test_who_is_asked_nothing_has_what_it_must_have() -> None:
+def test_a_pool_without_calls_has_its_least_number_of_workers() -> None:
     assert desired_workers(IDLE, BOUNDS) == 0
     assert desired_workers(IDLE, Bounds(2, 5)) == 2
 

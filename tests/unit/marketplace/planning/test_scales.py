@@ -64,7 +64,7 @@ def test_a_load_is_shared_as_slots_are() -> None:
     assert (both["slow"].desired or 0) > 1
 
 
-def test_who_is_down_or_drains_takes_no_share() -> None:
+def test_a_worker_that_is_down_or_drains_takes_no_share() -> None:
     gone = replace(SLOW, healthy=False)
     both = of(now(pool("fast", FAST), pool("slow", gone), rate_hz=16.0))
     assert both["slow"] == Scale("slow", False, 0, 0)

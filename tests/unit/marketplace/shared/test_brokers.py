@@ -46,7 +46,7 @@ def test_only_rabbitmq_is_asked_to_confirm() -> None:
         assert "confirm_publish" not in options(VALKEY, 1)
 
 
-def test_who_waits_for_a_broker_does_so_for_a_bounded_time() -> None:
+def test_a_broker_is_waited_for_for_a_bounded_time() -> None:
     assert options_to_send(RABBITMQ, 2)["read_timeout"] == 2
     assert options_to_send(VALKEY, 2)["socket_timeout"] == 2
 

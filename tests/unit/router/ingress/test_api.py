@@ -183,7 +183,7 @@ async def test_a_list_tells_what_a_model_takes_and_what_its_workers_act_on() -> 
     assert table["architecture"]["modality"] == "tensors->tensors"
 
 
-async def test_who_offers_a_model_is_listed(client: httpx.AsyncClient) -> None:
+async def test_the_providers_of_a_model_are_listed(client: httpx.AsyncClient) -> None:
     await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
     found = (await client.get("/v1/models/a/m/endpoints", headers=AUTH)).json()["data"]
     assert found["id"] == "a/m"
@@ -372,7 +372,7 @@ async def test_a_key_can_ask_what_is_left_of_its_budget() -> None:
     assert refused.json()["error"]["code"] == "budget_exhausted"
 
 
-async def test_a_key_of_some_models_is_told_of_no_others() -> None:
+async def test_a_key_of_some_models_lists_no_others() -> None:
     catalog = snapshot()
     key = ApiKey(6, digest_key("some", PEPPER), 1, ACCOUNT, models=("a/t",))
     line = Line(

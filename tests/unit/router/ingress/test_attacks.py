@@ -301,7 +301,7 @@ async def test_targets_hosts_and_heads_are_taken_by_the_standard(
     assert received.split(b" ")[1] == status, received
 
 
-async def test_an_empty_idempotency_key_is_none() -> None:
+async def test_an_empty_idempotency_key_counts_as_no_key() -> None:
     async with shop() as (client, line):
         headers = {**AUTH, "idempotency-key": ""}
         for content in ("hi", "ho"):

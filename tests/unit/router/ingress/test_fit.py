@@ -275,7 +275,7 @@ async def test_a_message_that_does_not_fit_is_refused_in_words_of_its_dialect(
         {"messages": [*HI, {"role": "assistant", "content": [{"type": "thinking"}]}]},
     ],
 )
-async def test_nulls_of_a_message_are_none(fields: dict[str, Any]) -> None:
+async def test_nulls_in_a_message_count_as_absent(fields: dict[str, Any]) -> None:
     line = line_of(shop())
     body = {"model": "a/m", "max_tokens": 5, "messages": HI, **fields}
     async with calling(line) as client:

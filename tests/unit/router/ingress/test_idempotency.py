@@ -321,7 +321,7 @@ async def leave(first: asyncio.Future[httpx.Response]) -> None:
     await asyncio.wait([first])
 
 
-async def test_a_call_that_lingers_is_answered_to_whoever_asks_again_and_charged_once() -> None:
+async def test_a_lingering_call_answers_those_who_ask_again_and_is_charged_once() -> None:
     gate = asyncio.Event()
     upstream = FakeUpstream(lambda _: [StreamPart(EVENT, 1), gate, LAST])
     line = Line(upstream)

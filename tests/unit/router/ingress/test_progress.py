@@ -77,7 +77,7 @@ async def test_a_stream_that_asks_is_told_until_its_answer_begins() -> None:
     assert rest.rstrip().endswith(DONE.rstrip())
 
 
-async def test_who_waits_for_a_worker_is_told_its_place_and_when() -> None:
+async def test_a_waiting_client_is_told_its_place_and_when() -> None:
     """In comments, and to callers of its organisation that ask about the call."""
     gate = asyncio.Event()
     received: dict[str, str] = {}
@@ -108,7 +108,7 @@ async def test_who_waits_for_a_worker_is_told_its_place_and_when() -> None:
     assert strange.status_code == 404
 
 
-async def test_who_does_not_ask_is_told_after_a_long_silence() -> None:
+async def test_a_client_that_does_not_ask_is_told_after_a_long_silence() -> None:
     gate = asyncio.Event()
     async with (
         calling(Line(upstream_that_waits(gate)), Limits(quiet_s=0.01)) as client,

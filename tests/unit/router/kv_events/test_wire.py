@@ -122,7 +122,7 @@ def test_unknown_kinds_and_later_fields_are_skipped() -> None:
     assert decode_kv_events(packed({"ts": 1, "events": kept, "x": 1})) == [Removed((1,))]
 
 
-def test_other_caches_are_none_of_our_business() -> None:
+def test_other_caches_are_left_out() -> None:
     events: list[Any] = [
         ["BlockRemoved", [1], "CPU"],
         ["BlockStored", [1], None, [5], 16, None, "DISK"],

@@ -208,7 +208,7 @@ def test_a_lease_that_runs_low_says_so_once() -> None:
     assert [lease.grant.id for lease in book.low] == ["lease"]
 
 
-async def test_who_is_refused_for_credit_is_told_where_to_add_it() -> None:
+async def test_a_refusal_for_lack_of_credit_says_where_to_add_it() -> None:
     made = Till(10).vault()
     with pytest.raises(CreditExhausted, match="add credit or ask for it on the Billing page"):
         await made.hold(PURSE, 80)

@@ -230,7 +230,7 @@ async def test_a_checkpoint_outlives_a_power_loss_until_the_next_one_is_synced()
     assert [r.charge_nano for r in bench.ledger.records] == [1]
 
 
-async def test_with_a_broken_journal_what_runs_is_settled_all_the_same() -> None:
+async def test_with_a_broken_journal_running_calls_are_still_settled() -> None:
     bench = Bench(MoodyLedger(away=0))
     made = bench.settler()
 
@@ -245,7 +245,7 @@ async def test_with_a_broken_journal_what_runs_is_settled_all_the_same() -> None
     assert [r.request_id for r in bench.ledger.records] == ["a"]
 
 
-async def test_a_stream_that_outlives_its_journal_is_settled_all_the_same() -> None:
+async def test_a_stream_that_outlives_its_journal_is_still_settled() -> None:
     bench = Bench(MoodyLedger(away=0))
     made = bench.settler()
 

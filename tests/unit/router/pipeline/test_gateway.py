@@ -114,7 +114,7 @@ async def test_an_explained_stream_ends_with_its_route() -> None:
     assert len(route["candidates"]) == 3
 
 
-async def test_a_stream_is_told_of_what_each_engines_score_was_made_and_so_is_its_record() -> None:
+async def test_a_stream_and_its_record_say_what_each_engines_score_was_made_of() -> None:
     line = Line(FakeUpstream(lambda _: [*TOKENS, LAST]))
     client = await line.call(stream=True, explain=True)
     received = client.report["candidates"]
@@ -231,7 +231,7 @@ async def test_a_client_that_leaves_a_stream_before_its_first_token_pays_for_its
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
-async def test_who_leaves_a_stream_that_waits_for_a_worker_pays_nothing() -> None:
+async def test_leaving_a_stream_that_waits_for_a_worker_costs_nothing() -> None:
     line = Line(FakeUpstream(lambda _: [asyncio.Event()]), catalog=snapshot(workers=1))
     running: list[asyncio.Task[FakeClient]] = []
     while not line.scheduler.waiting:
@@ -329,7 +329,7 @@ async def test_what_two_workers_fail_on_in_other_ways_is_theirs() -> None:
     assert line.records[0].outcome == "worker_failed"
 
 
-async def test_workers_that_cannot_be_reached_are_at_fault_whoever_calls() -> None:
+async def test_unreachable_workers_are_at_fault_for_every_caller() -> None:
     line = Line(FakeUpstream(lambda _: UpstreamFailed("connect")))
     for _ in range(2):
         with pytest.raises(WorkerFailed) as failed:
@@ -368,7 +368,7 @@ async def test_a_call_that_waits_too_long_is_refused_unbilled() -> None:
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
-async def test_who_leaves_as_a_worker_comes_free_leaves_it_free() -> None:
+async def test_a_client_that_leaves_as_a_worker_comes_free_leaves_it_free() -> None:
     never = asyncio.Event()
     line = Line(FakeUpstream(lambda _: never), catalog=snapshot(workers=1))
     running = [asyncio.create_task(line.call()) for _ in range(FAST_ROOM)]

@@ -189,7 +189,7 @@ def test_a_worker_at_another_address_is_known_by_its_pool_alone() -> None:
     assert not state.estimate.samples
 
 
-def test_places_are_found_anew_where_other_slots_were_configured() -> None:
+def test_places_are_found_again_where_other_slots_were_configured() -> None:
     made = scheduler(LLM)
     learn_engine(made)
     engine_of(made).worker.places.count = 9

@@ -116,7 +116,7 @@ def test_a_turn_comes_when_the_one_before_it_has_ended_and_was_thought_about() -
         assert following.cached_tokens > 0.8 * result.prompt_tokens
 
 
-def test_who_knows_everything_places_better_than_a_count_does() -> None:
+def test_a_placer_that_knows_everything_beats_a_count() -> None:
     def mean_ms(placer: Placer) -> float:
         return figures_of("", scenario(), simulate_engines(scenario(), placer, 1)).mean_ms
 

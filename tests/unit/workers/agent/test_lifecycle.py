@@ -98,7 +98,7 @@ def test_gangs_beside_each_other_need_names_and_ports_of_their_own() -> None:
     assert "at one port" in change_refused([GANG], replace(GANG, gang=alike))
 
 
-def test_who_leaves_drains_what_is_up_and_stops_what_only_starts() -> None:
+def test_an_agent_that_leaves_drains_what_is_up_and_stops_what_only_starts() -> None:
     starting = Server("b", NEW, Phase.STARTING, 0.0)
     drain, stop = next_steps([READY, starting], LEAVING, 1.0)
     assert drain == Drain("a")
@@ -128,7 +128,7 @@ def test_nobody_who_can_say_is_not_taken_for_empty() -> None:
     assert not replace(DRAINING, told=False, in_flight=0, running=0).is_idle
 
 
-def test_a_silent_server_is_started_anew_unless_it_was_adopted() -> None:
+def test_a_silent_server_is_restarted_unless_it_was_adopted() -> None:
     down = Server("a", OLD, Phase.DOWN, 0.0)
     assert next_steps([down], WANTED, RESTART_AFTER_S - 1) == []
     (step,) = next_steps([down], WANTED, RESTART_AFTER_S)

@@ -69,7 +69,7 @@ async def asked(answer: web.StreamResponse, plan: Plan = EMBEDDINGS) -> Sample:
         return sample
 
 
-async def test_a_connection_that_the_worker_closed_is_opened_anew() -> None:
+async def test_a_connection_that_the_worker_closed_is_opened_again() -> None:
     """llama.cpp's server says keep-alive, and closes after each stream all the same."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -191,7 +191,7 @@ def test_nobody_there_is_an_error_of_the_sample() -> None:
     assert "Connect" in asyncio.run(run()).error
 
 
-def test_an_address_that_is_none_is_refused() -> None:
+def test_an_invalid_address_is_refused() -> None:
     with pytest.raises(ValueError, match="looks like http"):
         caller_of(EMBEDDINGS, [Server("ftp://host", "openai", "m")], [])
 

@@ -153,7 +153,7 @@ def test_a_message_that_is_lost_is_sent_by_the_sweep(
 # --- what is common to all, over any work ---------------------------------------------------------
 
 
-def test_a_committed_job_is_told_of_and_one_that_is_rolled_back_is_not(
+def test_a_committed_job_is_announced_and_a_rolled_back_one_is_not(
     committed_shop: Shop, messages: Messages
 ) -> None:
     with transaction.atomic():

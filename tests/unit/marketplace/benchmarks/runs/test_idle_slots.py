@@ -12,7 +12,7 @@ def test_no_more_than_the_idle_slots_beside_others(live: int, wanted: int, slots
     assert yields is (live > 0 and live + wanted > slots)
 
 
-def test_who_waits_goes_first() -> None:
+def test_what_waits_goes_first() -> None:
     assert must_yield(Traffic(waiting=1), wanted=1, slots=16)
     assert not must_yield(Traffic(), wanted=64, slots=4)
     assert must_yield(Traffic(recent=1), wanted=4, slots=4)

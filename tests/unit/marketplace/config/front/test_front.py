@@ -149,7 +149,7 @@ async def test_the_application_gets_what_wsgi_promises() -> None:
     }
 
 
-async def test_whoever_leaves_is_answered_nothing() -> None:
+async def test_a_client_that_left_gets_no_answer() -> None:
     gone = Client()
 
     async def receive() -> dict[str, Any]:
@@ -188,7 +188,7 @@ async def test_an_upload_may_be_longer_than_a_body_and_takes_no_memory_of_theirs
     assert (await ask(served, Client("/v1/other", chunks=(b"a" * 101,)))).status == 413
 
 
-async def test_who_is_not_admitted_has_the_bounds_of_any_body() -> None:
+async def test_a_body_that_is_not_admitted_has_the_usual_bounds() -> None:
     served = front(uploads=replace(UPLOADS, at_once=0, admits=lambda scope: False))
     assert (await ask(served, Client("/v1/files", chunks=(b"a" * 100,)))).status == 200
     assert (await ask(served, Client("/v1/files", chunks=(b"a" * 101,)))).status == 413
@@ -313,7 +313,7 @@ async def test_a_held_answer_ends_in_time_whatever_happens() -> None:
     assert rest.late
 
 
-async def test_nothing_is_looked_up_for_whoever_left() -> None:
+async def test_nothing_is_looked_up_for_a_client_that_left() -> None:
     changes, rest = Changes(), Rest([Step(b"")])
     client, left = Client(), asyncio.Event()
     messages = [{"type": "http.request", "body": b"", "more_body": False}]

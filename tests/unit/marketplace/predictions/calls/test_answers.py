@@ -121,7 +121,7 @@ def test_an_error_in_a_stream_ends_it() -> None:
     assert not streamed.is_whole
 
 
-def test_a_stream_that_is_none_is_broken() -> None:
+def test_an_answer_that_is_no_stream_is_broken() -> None:
     with pytest.raises(AnswerBroken):
         StreamedAnswer().feed(b"data: {oops\n\n")
 

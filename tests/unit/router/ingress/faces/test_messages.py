@@ -284,7 +284,7 @@ async def test_anthropics_client_is_served() -> None:
             )
 
 
-async def test_anthropics_client_is_told_of_a_stream_that_breaks() -> None:
+async def test_anthropics_client_hears_that_a_stream_broke() -> None:
     import anthropic
 
     steps = [StreamPart(delta(content="he"), 1), UpstreamFailed("reset")]

@@ -136,7 +136,7 @@ async def test_head_is_answered_without_a_body() -> None:
     assert whole.endswith(b"\r\n\r\n")
 
 
-async def test_who_asks_is_told_to_go_on() -> None:
+async def test_a_client_that_expects_100_is_told_to_go_on() -> None:
     async with connected() as (reader, writer):
         head, body = POST.split(b"\r\n\r\n")
         writer.write(head + b"\r\nexpect: 100-continue\r\n\r\n")
@@ -223,7 +223,7 @@ async def test_a_pipelined_request_is_not_taken_for_part_of_the_first() -> None:
     assert app.called == [("/x", b"hi")]
 
 
-async def test_who_has_an_answer_may_ask_again_while_the_last_of_it_is_put_away() -> None:
+async def test_a_client_may_ask_again_while_its_last_answer_is_put_away() -> None:
     app, after = App(), POST.replace(b"/x", b"/after")
     async with connected(app) as (reader, writer):
         writer.write(after)
@@ -316,7 +316,7 @@ async def test_a_client_that_sends_its_whole_body_first_still_hears_why_it_was_r
     assert answer.status_code == 413
 
 
-async def test_who_goes_on_sending_after_a_refusal_is_cut_off() -> None:
+async def test_a_client_that_sends_on_after_a_refusal_is_cut_off() -> None:
     async with connected(limits=SHORT) as (reader, writer):
         writer.write(b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 1001\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413 ")
@@ -337,7 +337,7 @@ async def test_a_head_over_the_bound_is_refused() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"POST /x HTT", POST[:-1]])
-async def test_who_takes_too_long_to_ask_is_told_so(raw: bytes) -> None:
+async def test_a_request_that_takes_too_long_is_refused(raw: bytes) -> None:
     app = App()
     answer = await exchange_of(raw, app, SHORT)
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -371,7 +371,7 @@ async def test_a_client_that_takes_nothing_holds_the_call_up_and_then_loses_it()
     assert app.sent < 64 * 1024 * 1024
 
 
-async def test_who_had_connected_when_the_server_stops_is_still_answered_once() -> None:
+async def test_a_connection_from_before_the_stop_is_still_answered_once() -> None:
     (port,) = free_ports(1)
     server = HTTPServer(App(), LIMITS, frozenset())
     await server.listen("127.0.0.1", port)
@@ -433,7 +433,7 @@ async def test_a_call_that_could_go_on_sending_hears_that_its_client_has_left() 
     assert app.sent < 5
 
 
-async def test_who_does_not_take_the_last_of_an_answer_is_cut_off() -> None:
+async def test_a_client_that_does_not_take_the_last_of_an_answer_is_cut_off() -> None:
     transport = Mock(spec=asyncio.Transport)
     transport.is_closing.return_value = False
     server = HTTPServer(App(), LIMITS, frozenset())

@@ -199,7 +199,7 @@ async def test_a_worker_without_room_is_left_for_another() -> None:
 
 
 @pytest.mark.parametrize("script", [breaking, silent])
-async def test_a_worker_that_breaks_off_is_told_of_and_what_was_delivered_is_billed(
+async def test_a_break_off_is_reported_and_what_was_delivered_is_billed(
     script: Script,
 ) -> None:
     async with working(script) as (worker, line), streaming(line) as stream:

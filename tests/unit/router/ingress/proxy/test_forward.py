@@ -71,7 +71,7 @@ async def two_routers(
             yield here, there, left
 
 
-async def test_a_call_that_ended_elsewhere_is_told_of_before_it_is_settled() -> None:
+async def test_a_call_that_ended_elsewhere_is_known_before_it_is_settled() -> None:
     async with two_routers(GONE) as (here, there, _):
         call = await there.post("/v1/chat/completions", json=CHAT, headers=AUTH)
         path = f"/v1/generation?id={call.headers['x-request-id']}"
@@ -86,7 +86,7 @@ async def test_a_call_that_ended_elsewhere_is_told_of_before_it_is_settled() -> 
         assert (await here.get(nowhere, headers=AUTH)).status_code == 404
 
 
-async def test_who_does_not_answer_in_time_is_done_without() -> None:
+async def test_an_owner_that_does_not_answer_in_time_is_done_without() -> None:
     """A socket that accepts and says nothing."""
 
     server = await asyncio.start_server(lambda *_: asyncio.Event().wait(), "127.0.0.1", 0)

@@ -342,7 +342,7 @@ async def test_an_upload_is_too_slow_only_if_nothing_of_it_comes() -> None:
         await asyncio.wait_for(ways.web.left.wait(), PATIENCE_S)
 
 
-async def test_who_waits_for_us_is_not_too_slow() -> None:
+async def test_a_client_that_waits_for_us_is_not_too_slow() -> None:
     released = asyncio.Event()
 
     async def read_late(web: Web, reader: Reader, writer: Writer) -> None:
@@ -480,7 +480,7 @@ async def test_pages_may_call_and_ask_before() -> None:
         assert answer.headers["access-control-allow-origin"] == ORIGIN
 
 
-async def test_who_asks_whether_to_send_is_told_to_once_somebody_reads() -> None:
+async def test_a_client_that_expects_100_is_told_to_send_once_somebody_reads() -> None:
     asking = head("/v1/files", "content-length: 2", "expect: 100-continue")
     async with passing() as ways, ways.raw() as (reader, writer):
         writer.write(asking)
@@ -493,7 +493,7 @@ async def test_who_asks_whether_to_send_is_told_to_once_somebody_reads() -> None
         assert (await reader.readline()).startswith(b"HTTP/1.1 503")
 
 
-async def test_who_speaks_http_1_0_is_served() -> None:
+async def test_a_client_of_http_1_0_is_served() -> None:
     async with passing(saying(EVENTS + b"data: 1\n\n")) as ways, ways.raw() as (reader, writer):
         writer.write(head("/v1/predictions/p", method="GET").replace(b"HTTP/1.1", b"HTTP/1.0"))
         received = await asyncio.wait_for(reader.read(), PATIENCE_S)
@@ -511,7 +511,7 @@ async def test_so_many_run_at_once_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("url", ["web:8000", "ftp://web", "http://", "http://web/below"])
-def test_an_address_that_is_none_stops_the_start(url: str) -> None:
+def test_an_invalid_address_stops_the_start(url: str) -> None:
     env = {"WAYPOST_KEY_PEPPER": "p", "DATABASE_URL": "d", "ROUTER_JOBS_URL": url}
     with pytest.raises(SettingsInvalid, match="ROUTER_JOBS_URL"):
         settings_from_env(env)

@@ -74,7 +74,7 @@ async def test_without_a_pool_that_is_started_it_is_refused() -> None:
     assert refused.value.retry_after_s
 
 
-async def test_a_draining_worker_is_none() -> None:
+async def test_a_draining_worker_does_not_count() -> None:
     drained = structs.replace(WORKER, draining=True)
     line = Line(FakeUpstream(lambda _: ANSWER), catalog=empty(workers=(drained,)))
     call = await waiting(line)

@@ -47,7 +47,7 @@ async def test_a_shared_model_is_placed_by_everyone_over_leased_slots() -> None:
     assert (mine.slots["one-0"], other.slots["one-0"]) == (2, 2)
 
 
-async def test_whoever_has_more_to_place_gets_more_of_the_slots() -> None:
+async def test_a_router_with_more_to_place_gets_more_of_the_slots() -> None:
     shop = structs.replace(snapshot(), policies=(Policy(1, 1, MODEL, shared=True),))
     mine, other, _ = await two(shop)
     for n in range(4):

@@ -59,7 +59,7 @@ def test_a_worker_that_says_ten_times_as_much_is_paid_what_its_model_has() -> No
     assert 300 <= paid.completion_tokens <= 2.1 * 300 + ANSWER_SLACK_TOKENS
 
 
-def test_who_is_alone_with_a_model_cannot_teach_any_ratio() -> None:
+def test_a_worker_alone_with_a_model_cannot_teach_any_ratio() -> None:
     counts, request = WorkerCounts(), asked()
     for _ in range(ANSWERS):
         counts.observe(request, honest(request, 50.0), 300)

@@ -200,7 +200,7 @@ async def test_what_a_bounded_call_costs_beyond_its_hold_is_billed_to_nobody() -
     assert line.gateway.unpaid["a/m"] == 20 * 100 + 999 * 400 - record.charge_nano
 
 
-async def test_who_leaves_while_more_is_asked_for_leaves_nothing_held() -> None:
+async def test_a_client_that_leaves_while_a_hold_grows_leaves_nothing_held() -> None:
     line = Line(FakeUpstream(lambda _: [TOKEN] * 4_000), catalog=shop())
     asking = asyncio.Event()
 

@@ -43,7 +43,7 @@ async def test_where_there_are_several_authors_they_are_told() -> None:
     assert refused.value.message.count("/both") == CANDIDATES_SHOWN
 
 
-async def test_a_key_is_told_of_no_model_that_it_may_not_use() -> None:
+async def test_a_key_hears_of_no_model_that_it_may_not_use() -> None:
     one = Grant(1, Purse(7), models=("b/both",))
     assert await found("both", one) == "b/both"
     with pytest.raises(ModelUnknown):

@@ -123,7 +123,7 @@ async def test_what_is_too_dear_is_left_out() -> None:
         ({"require_parameters": True}, "parameters"),
     ],
 )
-async def test_who_does_not_offer_what_is_asked_for_is_left_out(
+async def test_a_provider_without_what_is_asked_for_is_left_out(
     wish: dict[str, Any], verdict: str
 ) -> None:
     made = snapshot()
@@ -174,7 +174,7 @@ async def test_parameters_that_nobody_named_are_not_asked_for() -> None:
         ({"preferred_max_latency": {"p75": 60, "p90": 60}}, None),
     ],
 )
-async def test_who_was_slower_lately_than_wished_is_set_back(
+async def test_a_provider_that_was_lately_too_slow_is_set_back(
     wish: dict[str, Any], slow: str | None
 ) -> None:
     histories = Histories(NO_RECORDER, clock=lambda: 1_000.0)

@@ -80,7 +80,7 @@ def left(plan: Plan, after_s: float, *, is_guess: bool = False) -> Settlement:
     ("after_s", "prompt", "answer"),
     [(0.0, 0, 0), (1.0, 1, 2), (2.0, 3, 4), (3.0, 3, 6), (60.0, 3, 8)],
 )
-def test_who_leaves_a_plain_call_pays_by_the_time_that_its_worker_had(
+def test_leaving_a_plain_call_costs_by_the_time_that_its_worker_had(
     after_s: float, prompt: int, answer: int
 ) -> None:
     gone = left(planned(TOKENS), after_s)
@@ -92,13 +92,13 @@ def test_of_a_time_that_nobody_measured_no_more_than_the_expected_answer_follows
     assert left(planned(TOKENS), 60.0, is_guess=True).usage.completion_tokens == 4
 
 
-def test_who_leaves_pays_for_the_seconds_that_a_worker_was_taken_for() -> None:
+def test_leaving_costs_the_seconds_that_a_worker_was_taken_for() -> None:
     gone = left(planned(Price(1, second_nano=SECOND_NANO)), 0.25)
     assert (gone.usage.hardware_ms, gone.charge_nano) == (250, SECOND_NANO // 4)
 
 
 @given(st.floats(0, 10_000), st.booleans())
-def test_who_leaves_never_pays_more_than_was_held(after_s: float, is_guess: bool) -> None:
+def test_leaving_never_costs_more_than_was_held(after_s: float, is_guess: bool) -> None:
     plan = planned(msgspec.structs.replace(TOKENS, second_nano=SECOND_NANO, request_nano=5))
     assert 0 <= left(plan, after_s, is_guess=is_guess).charge_nano <= plan.hold_nano
 

@@ -55,7 +55,7 @@ def test_it_stays_sane_however_long_it_learns() -> None:
         assert WORK_MIN <= predictor.predict("m", (tokens,)) <= WORK_MAX
 
 
-def test_models_are_learned_apart_and_a_change_of_features_starts_anew() -> None:
+def test_models_are_learned_apart_and_other_features_start_again() -> None:
     predictor = learned(0.2)
     assert predictor.predict("other", (4000.0,)) == 1.0
     assert predictor.predict("m", (4000.0, 1.0)) == 1.0

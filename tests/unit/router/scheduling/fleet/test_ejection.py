@@ -20,7 +20,7 @@ def test_one_failure_is_forgiven() -> None:
     assert not made.is_ejected
 
 
-def test_a_success_in_between_starts_the_count_anew() -> None:
+def test_a_success_in_between_resets_the_count() -> None:
     made = Ejection()
     for _ in range(10):
         made.failed(0.0, 0.0)

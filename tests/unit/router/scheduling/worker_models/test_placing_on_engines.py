@@ -52,7 +52,7 @@ def answered(made: Scheduler, attempt: Attempt, *, first_s: float, step_s: float
     return now_s
 
 
-def test_an_engine_that_takes_seconds_for_a_first_token_has_room_all_the_same() -> None:
+def test_an_engine_that_takes_seconds_for_a_first_token_still_has_room() -> None:
     made = scheduler(engine("slow"))
     now_s = 0.0
     for number in range(40):
