@@ -223,9 +223,11 @@ async def serve_http(settings: Settings, stores: Stores) -> None:
             try:
                 await stop
                 if view is not None:
-                    await view.leave()
+                    await view.withdraw()
                 await server.stop_listening()
                 await _drain(router.api, grpc_server, settings.limits.drain_s)
+                if view is not None:
+                    await view.leave()
             finally:
                 server.close()
 

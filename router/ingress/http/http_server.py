@@ -55,6 +55,7 @@ class HTTPServer:
             server.close()
             await asyncio.gather(*(self._take(connected) for connected in _waiting(listening)))
         self._servers.clear()
+        await asyncio.sleep(0)  # What the loop has accepted is a connection in its next turn.
         for connection in list(self.shared.connections):
             connection.close_if_idle(self._loop.time() - ASK_WITHIN_S)
         with contextlib.suppress(TimeoutError):
@@ -67,6 +68,7 @@ class HTTPServer:
                     await self.shared.moved.wait()
         for connection in list(self.shared.connections):
             connection.close_if_idle(inf)
+        await asyncio.sleep(0)  # The call of a request that came last begins then, too.
 
     async def _take(self, connected: socket.socket) -> None:
         await self._loop.connect_accepted_socket(lambda: Connection(self.shared), connected)

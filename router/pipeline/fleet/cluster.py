@@ -12,13 +12,18 @@ time, and its models get new owners. While the beat itself fails (the database i
 on with what they have. Only what the others said of their work on engines expires, when their
 membership would. Once it is back, all memberships have expired, and each router has that time to
 renew its own: one that took itself for alone would queue calls for slots that others have.
+
+A router that stops withdraws: it owns nothing more, sends what still comes to the others, and keeps
+no more slots than its calls use. Until it leaves, the others do without these.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from math import inf
+from math import ceil, inf
+
+from msgspec import structs
 
 from router.contracts.word import SILENT
 from router.domain.errors import LedgerUnavailable
@@ -30,6 +35,8 @@ from router.scheduling.fleet.sharding import owner
 from router.scheduling.fleet.slot_share import slot_shares
 
 BEATS_PER_TTL = 3
+WITHDRAWN = ""
+"""The URL of a router that takes no more calls."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +63,7 @@ class ClusterView:
         self._clock = clock
         self._table = EMPTY_TABLE
         self._members: dict[str, Member] = {me.router_id: me}
+        self._is_alone = True
         self._suspects: dict[str, float] = {}
         self._owners: dict[str, str] = {}
         self._changed = asyncio.Event()
@@ -66,10 +74,11 @@ class ClusterView:
         self._heard_s = clock()
         self._is_cut_off = False
         self._absent_until_s = -inf
+        self._is_withdrawn = False
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """Every known router by id, including this one."""
+        """Every known router by id that takes calls, including this one."""
         return self._members
 
     @property
@@ -86,7 +95,7 @@ class ClusterView:
     def elsewhere(self, model: str) -> Member | None:
         """The router to forward a call of this model to; None when it is this one."""
         route = self._table.routes.get(model)
-        if len(self._members) == 1 or route is None or route.policy.shared:
+        if self._is_alone or route is None or route.policy.shared:
             return None
         owner_id = self._owner(model)
         return None if owner_id == self._me.router_id else self._members[owner_id]
@@ -126,6 +135,12 @@ class ClusterView:
             self._done = number
             self._beaten.notify_all()
 
+    async def withdraw(self) -> None:
+        """Own nothing from now on: the others no longer forward calls to this router."""
+        self._me = structs.replace(self._me, url=WITHDRAWN)
+        self._is_withdrawn = True
+        await self.beat()
+
     async def leave(self) -> None:
         """Give up membership and leases at once instead of letting them expire."""
         try:
@@ -140,9 +155,12 @@ class ClusterView:
         known = self._members if now_s < self._absent_until_s else {}
         members = {**known, **{member.router_id: member for member in beat.members}}
         members[self._me.router_id] = self._me
+        members = {id_: member for id_, member in members.items() if member.url != WITHDRAWN}
+        members = members or {self._me.router_id: self._me}
         if members.keys() != self._members.keys():
             log.info("cluster: routers are now %s", ", ".join(sorted(members)))
         self._members = members
+        self._is_alone = members.keys() == {self._me.router_id}
         self._owners.clear()
         self._heard_s = now_s
         self._dispatcher.others_said([member.word for member in self.others])
@@ -179,7 +197,7 @@ class ClusterView:
                 router_id: until for router_id, until in self._suspects.items() if until > now_s
             }
             there = [router_id for router_id in self._members if router_id not in self._suspects]
-            known = self._owners[model] = owner(model, there)
+            known = self._owners[model] = owner(model, there or [self._me.router_id])
         return known
 
     def _demands(self) -> dict[str, float]:
@@ -191,6 +209,13 @@ class ClusterView:
 
     def _claims(self) -> dict[str, SlotClaim]:
         """By worker: how many slots to ask for, and how many it has."""
+        if self._is_withdrawn:
+            return {
+                endpoint.worker.id: SlotClaim(
+                    ceil(self._my_demands.get(endpoint.worker.id, 0.0)), endpoint.worker.slots
+                )
+                for endpoint in self._table.endpoints.values()
+            }
         claimants: dict[str, set[str]] = {}
         slots: dict[str, int] = {}
         for endpoint in self._table.endpoints.values():

@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import httpx
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -391,6 +392,26 @@ async def test_a_connection_from_before_the_stop_is_still_answered_once() -> Non
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
     server.close()
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_what_is_asked_as_a_server_stops_has_begun_when_it_has_stopped(turns: int) -> None:
+    """In whichever turn of the router's loop: what runs is counted from then on."""
+
+    async def begins() -> bool:
+        (port,) = free_ports(1)
+        app = App()
+        server = HTTPServer(app, LIMITS, frozenset())
+        await server.listen("127.0.0.1", port)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(POST)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await server.stop_listening()
+            server.close()
+            return bool(app.called)
+
+    assert uvloop.run(begins())
 
 
 async def test_a_stopping_server_does_not_wait_for_who_never_asks() -> None:

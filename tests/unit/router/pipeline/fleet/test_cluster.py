@@ -108,6 +108,29 @@ async def test_a_router_that_leaves_frees_its_slots_at_once() -> None:
     assert other.slots["one-0"] == 4
 
 
+async def test_a_stopping_router_owns_nothing_and_keeps_the_slots_of_its_calls() -> None:
+    mine, other, _ = await two(snapshot())
+    ticket = Ticket("t", ("1@one-0",), Policy(1, 1, MODEL), arrived_s=0, expires_s=1e9)
+    (sent,) = mine.scheduler.arrive(ticket, 0.0)
+    await mine.view.withdraw()
+    for _ in range(2):
+        await other.view.beat()
+        await mine.view.beat()
+    assert other.view.elsewhere(MODEL) is None
+    forwarded = mine.view.elsewhere(MODEL)
+    assert forwarded is not None
+    assert forwarded.router_id == other.name
+    assert (mine.slots["one-0"], other.slots["one-0"]) == (1, 3), sent
+
+
+async def test_a_router_that_stops_alone_serves_what_still_comes() -> None:
+    clock = Clock()
+    alone = Router("alone", MemoryCluster(clock), clock, snapshot())
+    await alone.view.beat()
+    await alone.view.withdraw()
+    assert alone.view.elsewhere(MODEL) is None
+
+
 async def test_without_the_database_everyone_goes_on_with_what_they_have() -> None:
     mine, other, clock = await two(snapshot())
     other.go_away()
