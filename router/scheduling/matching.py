@@ -264,8 +264,8 @@ class Matching:
     ) -> float | None:
         """The score of a place that is as good as the best one found for a ticket so far."""
         enough, ticket = queued.score * tolerance, queued.ticket
-        if queued.is_plain and self._scoring.least_s(ticket, state) > enough:
-            return None  # Even with its whole prompt cached: no score is needed.
+        if queued.is_plain and self._scoring.least_s(ticket, state, now_s) > enough:
+            return None  # Most are passed over like this.
         score = self._scoring.score(ticket, state, now_s)
         return score if score <= enough else None
 

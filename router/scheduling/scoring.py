@@ -6,6 +6,7 @@ from router.scheduling.caches.affinity import BLOCK_BYTES, NOTHING_CACHED, cache
 from router.scheduling.decisions import Ranking
 from router.scheduling.fleet.worker import EndpointState, costs_s
 from router.scheduling.learning import Learning
+from router.scheduling.policies.late_binding import wait_weight
 from router.scheduling.routes import Route, Routes
 from router.scheduling.ticket import Ticket
 
@@ -34,10 +35,15 @@ class Scoring:
         (score,) = self.scores(self._routes.of(ticket.policy), ticket, (state,), now_s)
         return score
 
-    def least_s(self, ticket: Ticket, state: EndpointState) -> float:
-        """Less than any score in seconds, without a look at what is cached."""
-        cost_s = state.model.cost_s(ticket)
-        return cost_s - state.model.saved_s(ticket.prompt_tokens) if ticket.prefix else cost_s
+    def least_s(self, ticket: Ticket, state: EndpointState, now_s: float) -> float:
+        """At most the score of one endpoint, if that is in seconds: its whole prompt is cached."""
+        model, planned_s = state.model, state.worker.model.planned_s
+        least_s = model.cost_s(ticket)
+        if ticket.prefix:
+            least_s -= model.saved_s(ticket.prompt_tokens)
+        if planned_s > now_s:
+            least_s += wait_weight(ticket) * (planned_s - now_s)
+        return least_s
 
     def costs_s(self, ticket: Ticket, states: Sequence[EndpointState]) -> Sequence[float]:
         """Seconds of a ticket once it may begin, plus those that it adds to other requests."""

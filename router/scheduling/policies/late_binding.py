@@ -28,7 +28,6 @@ class LateBinding:
     queues = True
 
     def __init__(self, policy: Policy, random: Callable[[], float]) -> None:
-        self._wait_weight = policy.wait_weight
         self._weights = policy.weights
 
     def score(
@@ -42,10 +41,10 @@ class LateBinding:
         if ticket.sort is not None:
             return [_wished(ticket, ticket.sort, state, now_s) for state in states]
         scores = costs_s(ticket, states)
-        wait_weight = self._wait_weight / max(1.0, ticket.work)
+        weight = wait_weight(ticket)
         for place, state in enumerate(states):
             if (planned_s := state.worker.model.planned_s) > now_s:
-                scores[place] += wait_weight * (planned_s - now_s)
+                scores[place] += weight * (planned_s - now_s)
         if self._weights:
             for place, state in enumerate(states):
                 weight = self._weights.get(state.endpoint.deployment.id, 1.0)
@@ -63,6 +62,11 @@ class LateBinding:
 
     def completed(self, state: EndpointState, latency_s: float, now_s: float) -> None:
         """The scheduler keeps the estimates."""
+
+
+def wait_weight(ticket: Ticket) -> float:
+    """How many seconds a second of its wait counts for."""
+    return ticket.policy.wait_weight / max(1.0, ticket.work)
 
 
 def _latency_s(ticket: Ticket, state: EndpointState, now_s: float) -> float:

@@ -54,4 +54,4 @@ def test_a_score_is_the_same_alone_and_among_others_and_never_below_the_least(
     scores = scoring.scores(routes.of(asked.policy), asked, states, 0.5)
     assert scores == pytest.approx([scoring.score(asked, state, 0.5) for state in states])
     for state, score in zip(states, scores, strict=True):
-        assert scoring.least_s(asked, state) <= score * (1 + 1e-9)
+        assert scoring.least_s(asked, state, 0.5) <= score * (1 + 1e-9)
