@@ -22,8 +22,9 @@ from router.scheduling.routes import Routes
 from router.scheduling.scoring import Scoring
 from router.scheduling.ticket import Ticket
 from router.scheduling.waiting.admission import Admission, nothing_eligible
+from router.scheduling.waiting.line import Line
 from router.scheduling.waiting.overload import Overload
-from router.scheduling.waiting.queue import Line, Queue, QueuedTicket
+from router.scheduling.waiting.queue import Queue, QueuedTicket
 from router.scheduling.waiting.turn import who_cannot_wait, whose_turn
 
 PASS_SPACING_S = 1.5e-6

@@ -18,7 +18,7 @@ from router.contracts.learned import (
 from router.scheduling.estimates.estimate import ServiceEstimate
 from router.scheduling.estimates.tokens import TokenEstimates
 from router.scheduling.fleet.worker import EndpointState
-from router.scheduling.worker_models.engine import EngineSpeed
+from router.scheduling.worker_models.engine_speed import EngineSpeed
 from router.scheduling.worker_models.engines import EngineEndpoint
 
 

@@ -9,9 +9,8 @@ from router.scheduling.estimates.batch_curve import BatchCurve
 from router.scheduling.fleet.overcommit import credit
 from router.scheduling.fleet.worker import EndpointState, WorkerState
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker_models.engine import EngineSpeed
-from router.scheduling.worker_models.engine_guess import guess_of
-from router.scheduling.worker_models.engines import is_named
+from router.scheduling.worker_models.engine_guess import guess_of, is_named
+from router.scheduling.worker_models.engine_speed import EngineSpeed
 from router.scheduling.worker_models.others import together
 from router.scheduling.worker_models.service import DeploymentSpeed
 

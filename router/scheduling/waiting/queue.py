@@ -20,7 +20,6 @@ from operator import attrgetter
 
 from router.domain.request import Priority
 from router.scheduling.fleet.fleet import Slate
-from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.ticket import Ticket
 
 TARGET_S = {Priority.INTERACTIVE: 1.0, Priority.STANDARD: 5.0, Priority.BATCH: 60.0}
@@ -67,31 +66,6 @@ class QueuedTicket:
         self.late_s = late_from_s(ticket)
         self.work = slate.work(ticket)
         self.score = 0.0
-
-
-class Line:
-    """The tickets of one slate that has no room: each waits longer than those before it.
-
-    No place is looked up for each of them. Each is expected to wait like a fluid: the work ahead of
-    it over ``rate_hz`` of all workers, then the fastest service including what that costs other
-    requests. ``first`` is the first ticket.
-    """
-
-    __slots__ = ("_ahead", "_rate_hz", "_service_s")
-
-    def __init__(
-        self, usable: Sequence[EndpointState], rate_hz: float, first: QueuedTicket
-    ) -> None:
-        self._rate_hz = rate_hz
-        self._service_s = min(state.model.cost_s(first.ticket) for state in usable) / first.work
-        self._ahead = 0.0
-
-    def join(self, queued: QueuedTicket) -> float:
-        """The score that the next ticket in line can expect."""
-        ticket = queued.ticket
-        wait_s = self._ahead / self._rate_hz if self._rate_hz else inf
-        self._ahead += queued.work
-        return ticket.policy.wait_weight * wait_s + self._service_s * queued.work
 
 
 _deadline = attrgetter("deadline_s", "number")

@@ -10,24 +10,20 @@ a little. Three times matter:
 3. All other requests wait while the prompt is computed, and step more slowly afterwards. Without
    this social term, requests herd to the engine that looks fastest to each of them alone.
 
-``x`` and ``y`` belong to a deployment, whose engines are built alike. Each engine has two factors
-relative to its siblings. All begin with a benchmark's figures, or with a guess, and are learned
-from answers as they come.
+``x`` and ``y`` belong to a deployment, whose engines are built alike
+(:mod:`router.scheduling.worker_models.engine_speed`). Each engine has two factors relative to its
+siblings. All begin with a benchmark's figures, or with a guess, and are learned from answers as
+they come.
 """
 
-from collections.abc import Sequence
 from math import exp, inf, log
 
-from router.domain.catalog import USUAL_ENGINE, EngineCurve
-from router.scheduling.estimates.positive_fit import PositiveFit
 from router.scheduling.estimates.size import WORK_MAX, WORK_MIN
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.batch import Batch, Generation
 from router.scheduling.worker_models.costs import Costs
+from router.scheduling.worker_models.engine_speed import SMOOTHING, EngineSpeed
 from router.scheduling.worker_models.reading import Reading
-
-FIRST_GUESS, STEP_GUESS = USUAL_ENGINE.first, USUAL_ENGINE.step
-"""Used until a benchmark or an answer says more."""
 
 THOUSAND, TEN_THOUSAND = 1e3, 1e4
 
@@ -44,7 +40,6 @@ LATE_FIRST = 1.5
 LATE_STEP = 2.0
 """A silence this many times longer than expected counts as slowness."""
 
-SMOOTHING = 0.02
 FIRST_MIN_S = 0.05
 DECODED_SHARE = 0.8
 """How much of an answer's time the answers running now go on decoding beside it, on average."""
@@ -56,68 +51,6 @@ is known long before an answer ends.
 
 WHOLE_WEIGHT = 0.3
 """A whole answer teaches less: it says how long it took in total, not in which part."""
-
-
-class EngineSpeed:
-    """What the engines of one deployment have shown together."""
-
-    __slots__ = (
-        "answer_tokens",
-        "asked_tokens",
-        "engines",
-        "event_tokens",
-        "first",
-        "first_logs",
-        "others_count",
-        "prompt_tokens",
-        "step",
-        "step_logs",
-    )
-
-    def __init__(
-        self, first: Sequence[float] = FIRST_GUESS, step: Sequence[float] = STEP_GUESS
-    ) -> None:
-        self.first = PositiveFit(first)
-        self.step = PositiveFit(step)
-        self.engines = 0
-        self.first_logs = self.step_logs = 0.0
-        self.prompt_tokens = self.asked_tokens = 500.0
-        """The mean prompt: its tokens that have to be computed, and all its tokens."""
-        self.answer_tokens = 100.0
-        self.event_tokens = 1.0
-        """Tokens per event of a stream."""
-        self.others_count = 1.0
-        """How much a second of longer wait for others counts against a second of its own."""
-
-    def expect(self, first: Sequence[float], step: Sequence[float]) -> None:
-        """Take a newer guess, until an answer has taught something."""
-        if not self.first.samples and not self.step.samples:
-            self.first = PositiveFit(first)
-            self.step = PositiveFit(step)
-
-    def benchmarked(self, curve: EngineCurve) -> None:
-        """Take the figures of a benchmark, perhaps a newer one."""
-        if not self.step.samples:
-            self.event_tokens = curve.event_tokens
-        self.first.benchmarked(curve.first)
-        self.step.benchmarked(curve.step)
-
-    @property
-    def first_factor(self) -> float:
-        """The geometric mean of the engines' factors for the first token."""
-        return exp(self.first_logs / self.engines) if self.engines else 1.0
-
-    @property
-    def step_factor(self) -> float:
-        """The geometric mean of the engines' factors for a step."""
-        return exp(self.step_logs / self.engines) if self.engines else 1.0
-
-    def observe(self, used: Used) -> None:
-        """Move the mean request towards this one."""
-        uncached = used.prompt_tokens - used.cached_tokens
-        self.prompt_tokens += SMOOTHING * (uncached - self.prompt_tokens)
-        self.asked_tokens += SMOOTHING * (used.prompt_tokens - self.asked_tokens)
-        self.answer_tokens += SMOOTHING * (used.answer_tokens - self.answer_tokens)
 
 
 class Engine:

@@ -1,4 +1,5 @@
-"""What an engine is expected to take before anybody has called it or measured its curve.
+"""What the catalog says of an engine before anybody has called it or measured its curve: that it is
+one, and what it is expected to take.
 
 A benchmark's mean service says how much faster or slower it is than a typical engine, and its batch
 curve says how a step grows with the running answers. Without a benchmark, its hardware does, by the
@@ -6,8 +7,22 @@ two figures that limit it: computing power for prompts, and memory bandwidth for
 answers none of this matters.
 """
 
-from router.domain.catalog import Deployment
-from router.scheduling.worker_models.engine import FIRST_GUESS, STEP_GUESS, THOUSAND
+from router.domain.catalog import Deployment, Endpoint
+from router.scheduling.worker_models.engine import THOUSAND
+from router.scheduling.worker_models.engine_speed import FIRST_GUESS, STEP_GUESS
+
+NAMED = (
+    "vllm",
+    "sglang",
+    "tensorrt-llm",
+    "tgi",
+    "text-generation-inference",
+    "lmdeploy",
+    "emulator",
+)
+"""Chat servers that always batch continuously, and their emulator. Others (llama.cpp, Ollama) do
+what they were started for, often one request at a time, and have to show that they batch.
+"""
 
 PROMPT_TOKENS, ANSWER_TOKENS = 64, 64
 """The mean request of a benchmark, unless somebody has chosen another."""
@@ -44,6 +59,11 @@ keeps requests waiting in the router; one that is too high is corrected by the f
 MIDDLE = HARDWARE["a100"]
 
 Weights = tuple[float, ...]
+
+
+def is_named(endpoint: Endpoint) -> bool:
+    """Whether the catalog says that an endpoint's worker is an engine."""
+    return endpoint.task == "chat" and endpoint.pool.engine.casefold().startswith(NAMED)
 
 
 def guess_of(deployment: Deployment, hardware: str) -> tuple[Weights, Weights]:

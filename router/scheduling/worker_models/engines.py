@@ -13,7 +13,6 @@ from typing import ClassVar
 
 from router.contracts.engine_report import EngineReport
 from router.contracts.word import NO_LOAD, Load
-from router.domain.catalog import Endpoint
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.batch import Batch, Generation
 from router.scheduling.worker_models.bookings import Bookings
@@ -24,12 +23,6 @@ from router.scheduling.worker_models.places import Places
 from router.scheduling.worker_models.service import Service
 from router.scheduling.worker_models.slots import SlotRun
 from router.scheduling.worker_models.worker_model import Bounds, EndpointModel, Run
-
-SERVERS = ("vllm", "sglang", "tensorrt-llm", "tgi", "text-generation-inference", "lmdeploy")
-NAMED = (*SERVERS, "emulator")
-"""Chat servers that always batch continuously, and their emulator. Others (llama.cpp, Ollama) do
-what they were started for, often one request at a time, and have to show that they batch.
-"""
 
 SATURATED_S = 1.0
 """If a prompt waits longer than this for others, the engine has enough to do. More requests would
@@ -48,11 +41,6 @@ LOOK_SPACING_S = 0.02
 """Every event changes an engine's batch and has it looked at. Between events only lateness
 changes, so this interval is enough.
 """
-
-
-def is_named(endpoint: Endpoint) -> bool:
-    """Whether the catalog says that an endpoint's worker is an engine."""
-    return endpoint.task == "chat" and endpoint.pool.engine.casefold().startswith(NAMED)
 
 
 class EngineRun(Run):

@@ -8,7 +8,7 @@ from router.domain.catalog import EngineCurve
 from router.scheduling.estimates.batch_curve import BatchCurve
 from router.scheduling.estimates.estimate import SMOOTHING, ServiceEstimate
 from router.scheduling.estimates.sharing import Sharing
-from router.scheduling.worker_models.engine import EngineSpeed
+from router.scheduling.worker_models.engine_speed import EngineSpeed
 
 POOL_SMOOTHING = 0.02
 

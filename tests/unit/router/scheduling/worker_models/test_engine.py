@@ -12,7 +12,8 @@ from router.scheduling.estimates.positive_fit import PositiveFit
 from router.scheduling.estimates.tokens import TokenEstimates
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.batch import Batch, Generation
-from router.scheduling.worker_models.engine import Engine, EngineSpeed, followed
+from router.scheduling.worker_models.engine import Engine, followed
+from router.scheduling.worker_models.engine_speed import EngineSpeed
 from router.scheduling.worker_models.places import Places
 
 

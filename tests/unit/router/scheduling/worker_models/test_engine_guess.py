@@ -12,8 +12,8 @@ from router.domain.catalog import Endpoint
 from router.scheduling.attempts.endings import ANSWERED
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Used
-from router.scheduling.worker_models.engine import FIRST_GUESS, STEP_GUESS
 from router.scheduling.worker_models.engine_guess import ALONE_S, guess_of
+from router.scheduling.worker_models.engine_speed import FIRST_GUESS, STEP_GUESS
 from tests.unit.router.scheduling.fleets import endpoint, place, scheduler
 
 CHAT: Mapping[str, float | bool] = {
