@@ -1,4 +1,4 @@
-"""Who may add workers to a pool: the platform's staff, and who alone sells on it."""
+"""Who may add workers to a pool: the platform's staff, and a provider that alone sells on it."""
 
 from django.db.models import Exists, OuterRef, QuerySet
 from rest_framework.exceptions import NotFound

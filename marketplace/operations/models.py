@@ -1,4 +1,4 @@
-"""When each queue last did something, backups that were made, and when parts did not work."""
+"""When each queue last did something, the backups, and the outages of parts."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _

@@ -1,4 +1,4 @@
-"""What of the background work waits, is lost or is late."""
+"""The background work that waits, is lost or is late."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

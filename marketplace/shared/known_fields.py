@@ -1,4 +1,4 @@
-"""What a request's body may say. A module without views: serializers are declared early."""
+"""The fields that a body may have. A module without views: serializers are declared early."""
 
 from collections.abc import Mapping
 from typing import Any

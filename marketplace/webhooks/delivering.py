@@ -70,7 +70,7 @@ async def _deliver_all(until_s: float) -> int:
                 under_way.add(asyncio.create_task(_deliver_one(client, message, busy)))
             if not under_way:
                 return made
-            # What is asked for meanwhile is looked for too.
+            # Wake up now and then, to find deliveries that were added meanwhile.
             done, under_way = await asyncio.wait(
                 under_way, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED
             )

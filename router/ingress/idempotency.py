@@ -206,7 +206,7 @@ class Idempotency:
     def _left_alone(self, task: asyncio.Future[None]) -> None:
         self._lingering.discard(task)
         if not task.cancelled():
-            task.exception()  # Of a call whose client left nobody asks for it.
+            task.exception()  # Nobody else asks for it: the client left.
 
     async def _renewing(
         self, running: asyncio.Future[None], claimant: Claimant, fingerprint: str

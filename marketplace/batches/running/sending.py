@@ -183,7 +183,7 @@ class Sender:
                 self.halted = (code, ended.error)
             return item.broken(self._id(item), code, ended.error)
         if answer.status == HTTPStatus.PAYMENT_REQUIRED and self._calls.running:
-            # What is held for the others may be all that is missing: fewer at once.
+            # The holds of the other calls may be all that is missing: send fewer at once.
             self._most = max(1, min(self._most, self._calls.running) // 2)
             return None
         if answer.status in {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.UNAUTHORIZED}:

@@ -217,7 +217,7 @@ def _settings(plan: Plan, load: float, rate_hz: float) -> Any:
     settings.mode = lg.TestMode.PerformanceOnly
     settings.min_duration_ms = round(plan.seconds_min * 1e3)
     settings.max_duration_ms = round(plan.seconds_max * 1e3)
-    # Of multi stream a query has ``load`` samples.
+    # A query of the multi-stream scenario has ``load`` samples.
     per_query = load if plan.scenario == "multi_stream" else 1
     settings.min_query_count = max(1, round(plan.samples_min / per_query))
     settings.qsl_rng_seed = settings.sample_index_rng_seed = plan.seed

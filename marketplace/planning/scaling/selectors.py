@@ -1,4 +1,4 @@
-"""What is asked of each pool at this moment, and how many workers it should have for that."""
+"""The load of each pool at this moment, and how many workers it should have for it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

@@ -220,7 +220,7 @@ def jobs_sweep() -> int:
             try:
                 lost += _take_back(kind, job)
             except Exception:
-                # What follows one job's end must not keep the others from being seen.
+                # A failure after one job's end must not keep the others from being seen.
                 log.exception("%s %s", kind.model._meta.label, job.pk)
         if jobs_running(kind.model).count() < kind.at_once:
             _tell_of_next(kind.model, expires_s=SWEEP_EVERY_S)

@@ -1,4 +1,4 @@
-"""What has ended as OpenTelemetry spans over OTLP, with the SDK's batches and thread.
+"""Sends finished work as OpenTelemetry spans over OTLP, with the SDK's batches and thread.
 
 As at the router (``router/adapters/otlp.py``), spans are made when something has ended, and
 endpoint, headers, batches and resource are the SDK's settings (``OTEL_*``).

@@ -1,4 +1,4 @@
-"""What is settled, and settling."""
+"""Settles calls in PostgreSQL, and reads what is settled."""
 
 from collections.abc import Sequence
 

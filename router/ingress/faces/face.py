@@ -1,4 +1,4 @@
-"""What a face is: how its calls are read, and how its answers, its errors and itself are told."""
+"""What a face is: how its calls are read, and its answers, errors and description written."""
 
 from collections.abc import Callable, Mapping
 

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="for scripts")
 
     def handle(self, *args: Any, **given: Any) -> None:
-        # What libraries say of a part that is down is in its line.
+        # The line of a part that is down already has what libraries log about it.
         logging.disable(logging.CRITICAL)
         try:
             found = examine(CHECKS)
