@@ -139,7 +139,7 @@ def _traffic(now: Topology, overview: Overview) -> list[Tile]:
         Tile(
             "failed",
             _("Failed"),
-            f"{share(figures.failed_share)} %",
+            "–" if figures.failed_share is None else f"{share(figures.failed_share)} %",
             _("%(n)s in the last minute, and %(mistakes)s mistakes of callers")
             % {"n": number_format(figures.failed), "mistakes": number_format(figures.refused)},
             "#queues",
