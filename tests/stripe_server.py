@@ -4,8 +4,9 @@ localstripe 1.15 has customers, PaymentIntents, refunds and signed webhooks. Add
 shapes that Stripe documents: Checkout Sessions, idempotency keys, the page where a person pays, and
 the control of the tests, ``POST /_config/checkout/<id>/pay``.
 
-``manage.py up`` runs it too, so that people can try payments: ``--deliver-to`` is where its events
-go, signed with ``STRIPE_WEBHOOK_SECRET``. It forgets everything when it ends.
+``manage.py up`` runs it too, for people to try payments: ``--deliver-to`` is where its events go,
+signed with ``STRIPE_WEBHOOK_SECRET``, and ``--keep`` is the file that has what it knows, so that
+customers and payments outlive it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import pickle
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from aiohttp import web
 from localstripe import resources, server, webhooks
@@ -113,6 +116,19 @@ async def session_page(request: web.Request) -> web.Response:
     return web.Response(text=page, content_type="text/html")
 
 
+def keep(path: Path) -> None:
+    """Read what an earlier run wrote, and write it after every call."""
+    if path.exists():
+        resources.store.update(pickle.loads(path.read_bytes()))
+
+    def dump(store: resources.Store) -> None:
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(pickle.dumps(dict(store)))
+        partial.replace(path)
+
+    resources.Store.dump_to_disk = dump
+
+
 def idempotency_error(code: str, *, status: int) -> web.Response:
     return server.json_response(
         {"error": {"type": "idempotency_error", "code": code}}, status=status
@@ -168,7 +184,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.stripe_server")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--deliver-to", default="", metavar="URL")
+    parser.add_argument("--keep", type=Path, metavar="FILE")
     options = parser.parse_args()
+    if options.keep:
+        keep(options.keep)
     if options.deliver_to:
         secret = os.environ["STRIPE_WEBHOOK_SECRET"]
         webhooks.register_webhook("waypost", options.deliver_to, secret, None)

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 
 from deploy.local.health import answers_http
 from deploy.local.ports import HOST, free_ports
@@ -27,8 +28,11 @@ class StandIn:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def stand_in(web_url: str, python: Callable[..., tuple[str, ...]]) -> StandIn:
-    """Lay out the stand-in on a free port, with a secret of this start for its events."""
+def stand_in(home: Path, web_url: str, python: Callable[..., tuple[str, ...]]) -> StandIn:
+    """Lay out the stand-in on a free port, with a secret of this start for its events.
+
+    What it knows is kept in ``home``, as the database refers to it.
+    """
     if os.environ.get("WAYPOST_TEST_PAYMENTS", "1") == "0" or os.environ.get("STRIPE_SECRET_KEY"):
         return StandIn()
     if not (find_spec("localstripe") and find_spec("tests") and find_spec(STAND_IN)):
@@ -36,9 +40,10 @@ def stand_in(web_url: str, python: Callable[..., tuple[str, ...]]) -> StandIn:
     (port,) = free_ports(1)
     url = f"http://{HOST}:{port}"
     events = f"{web_url}/webhooks/stripe"
+    words = ("--port", str(port), "--deliver-to", events, "--keep", str(home / "stripe.pickle"))
     service = Service(
         "stripe-stand-in",
-        python("-m", STAND_IN, "--port", str(port), "--deliver-to", events),
+        python("-m", STAND_IN, *words),
         ready=answers_http(port, "/js.stripe.com/v3/"),
         address=url,
         essential=False,

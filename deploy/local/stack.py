@@ -129,7 +129,7 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
     backends = [*_llama_backends(), *_triton_backends(options.home)]
     if options.emulated:
         backends.append(_emulator())
-    payments = stand_in(options.web_url, _python)
+    payments = stand_in(options.home, options.web_url, _python)
     data_names = tuple(service.name for service in data.services)
     settling = _settling(options)
     after = (*data_names, "seed", *(job.name for job in settling))

@@ -305,6 +305,24 @@ def test_only_what_everything_needs_ends_the_start(home: Path) -> None:
     assert essential == {"postgres", "valkey", "migrate", "seed", "router", "web"}
 
 
+def test_payments_are_tried_at_a_stand_in_unless_somebody_has_keys_or_wants_none(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = secrets.load_or_make(home, {})
+    monkeypatch.delenv("STRIPE_SECRET_KEY", raising=False)
+    monkeypatch.setenv("WAYPOST_TEST_PAYMENTS", "1")
+    layout = stack.build(Options(home), made)
+    (stand_in,) = (one for one in layout.services if one.name == "stripe-stand-in")
+    assert layout.environment["STRIPE_API_URL"] == stand_in.address
+    assert len(layout.environment["STRIPE_WEBHOOK_SECRET"]) > 30
+    for name, value in (("STRIPE_SECRET_KEY", "sk_live_1"), ("WAYPOST_TEST_PAYMENTS", "0")):
+        with monkeypatch.context() as other:
+            other.setenv(name, value)
+            layout = stack.build(Options(home), made)
+        assert "stripe-stand-in" not in {service.name for service in layout.services}
+        assert "STRIPE_API_URL" not in layout.environment
+
+
 def test_without_emulation_no_emulated_worker_is_named(home: Path) -> None:
     layout = stack.build(Options(home, emulated=False), secrets.load_or_make(home, {}))
     next(service for service in layout.services if service.name == "seed").prepare({})
