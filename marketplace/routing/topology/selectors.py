@@ -32,7 +32,8 @@ FIGURES_OVER = timedelta(seconds=60)
 REPORT_OLD = timedelta(minutes=15)
 """A report is due every five minutes; an older one means that the reconciliation does not run."""
 
-# As in the routers' counts, calls fail if neither the client nor the request is at fault.
+# As in the routers' counts, calls fail if neither the client nor the request is at fault. What
+# organisations have of their own is theirs to mend.
 FAILED_ALARM, FAILED_ALARM_SHARE = 3, 0.01
 """Failed calls of a minute, and their share, from which on an operator is told to look."""
 _FIGURES = """
@@ -42,7 +43,7 @@ SELECT count(*),
        count(*) FILTER (WHERE outcome = 'completed' AND total_ms > 0),
        percentile_cont(0.99) WITHIN GROUP (ORDER BY total_ms)
          FILTER (WHERE outcome = 'completed' AND total_ms > 0)
-FROM usage_event WHERE request_id >= %s
+FROM usage_event WHERE request_id >= %s AND left(model, 1) <> '~'
 """
 
 

@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from router.build import build_of
+from router.domain.catalog import OWN_MARK
 from router.pipeline.attempts.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
 from router.pipeline.recorders.meters import BUCKETS_MS, Histogram, Meters
@@ -70,7 +71,8 @@ class RouterCollector(Collector):
             "overcounted", "Answers with more usage than is believed", ("model", "worker")
         )
         for (name, worker), count in self._gateway.counts.cut.items():
-            cut.add_metric([name, worker], count)
+            if not _is_own(name):
+                cut.add_metric([name, worker], count)
         yield cut
         unpaid = _counter(
             "unpaid_nano_usd", "What calls cost beyond what was held for them", ("model",)
@@ -157,6 +159,8 @@ class RouterCollector(Collector):
         in_flight = _gauges("worker_in_flight", "Attempts that run", worker)
         ejected = _gauges("worker_ejected", "1 while a worker is taken out", worker)
         for state in scheduler.fleet.workers.values():
+            if _is_own(state.id):
+                continue
             slots.add_metric([state.id], state.slots)
             limit.add_metric([state.id], state.limit)
             in_flight.add_metric([state.id], len(state.inflight))
@@ -166,13 +170,15 @@ class RouterCollector(Collector):
         samples = _gauges("service_samples", "Answers that it was learned from", labels)
         for place in scheduler.fleet.endpoints.values():
             endpoint = place.endpoint
+            if _is_own(endpoint.worker.id):
+                continue
             named = [endpoint.deployment.model, place.worker.id, endpoint.pool.name]
             service.add_metric(named, place.estimate.seconds)
             samples.add_metric(named, place.estimate.samples)
         error = _gauges("size_log_error", "Error of predicted sizes", ("model",))
         for model in self._gateway.table.routes:
             known = scheduler.sizes.log_error(model)
-            if known is not None:
+            if known is not None and not _is_own(model):
                 error.add_metric([model], known)
         yield from (slots, limit, in_flight, ejected, service, samples, error)
 
@@ -188,6 +194,13 @@ class Exposition:
     def render(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self._registry)
+
+
+def _is_own(name: str) -> bool:
+    """Whether it is an organisation's own: there may be any number of these, and no operator can
+    mend them.
+    """
+    return name.startswith(OWN_MARK)
 
 
 def _counter(name: str, text: str, labels: tuple[str, ...]) -> CounterMetricFamily:

@@ -155,7 +155,7 @@ class Attempts:
         except NothingEligible as error:
             if not is_own(plan):
                 raise
-            raise NothingEligible(
+            raise OwnEndpointFailed(
                 f"your organisation's endpoint {plan.request.model!r} failed lately, and is used "
                 "again once it answers",
                 retry_after_s=error.retry_after_s,

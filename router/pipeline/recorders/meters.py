@@ -1,13 +1,15 @@
 """Counts of finished calls for a scraper: plain numbers, updated from each call's record.
 
 Label values are bounded: models and pools come from the catalog, outcomes and codes are enums.
-After ``SERIES_MAX`` series of one kind, new ones are counted as ``other``.
+After ``SERIES_MAX`` series of one kind, new ones are counted as ``other``. What organisations have
+of their own is counted as one model and one pool, ``own``: operators cannot mend it.
 """
 
 from bisect import bisect_left
 from collections import Counter
 
 from router.contracts.record import UsageRecord, hedge_ms
+from router.domain.catalog import OWN, OWN_MARK
 from router.domain.outcome import Outcome
 from router.ports.records import Recorder
 
@@ -85,9 +87,10 @@ class Meters:
 
     def _count(self, record: UsageRecord) -> None:
         key = (record.kind, record.outcome, record.http_status)
-        model = self.models.get(record.model)
+        name = OWN if record.model[:1] == OWN_MARK else record.model
+        model = self.models.get(name)
         if model is None or key not in model.calls:
-            model = self._new_series(record.model, key)
+            model = self._new_series(name, key)
         model.calls[key] += 1
         model.total.observe(record.total_ms)
         model.last_ms = record.created_at_ms
@@ -101,7 +104,8 @@ class Meters:
         model.queue.observe(record.queue_ms - hedged_ms)
         model.upstream.observe(record.upstream_ms)
         for attempt in record.attempts:
-            self.attempts[attempt.pool, attempt.outcome.partition(":")[0]] += 1
+            pool = OWN if name == OWN else attempt.pool
+            self.attempts[pool, attempt.outcome.partition(":")[0]] += 1
         if record.ttft_ms:
             model.ttft.observe(record.ttft_ms)
             tokens = model.tokens

@@ -9,7 +9,7 @@ from router.domain.pricing import Price
 from router.domain.protocols import OWN_OPENAI
 from router.domain.request import MaxPrice
 from router.ports.upstream import Answer, UpstreamFailed
-from tests.unit.router.ingress.serving import calling
+from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import (
     ACCOUNT,
     COST_NANO,
@@ -138,11 +138,21 @@ async def test_the_organisations_calls_go_to_its_endpoint_first(key: str, name: 
         listed = (await client.get("/v1/models", headers=bearer(key))).json()["data"]
         assert MINE in {model["id"] for model in listed}
     assert line.upstream.called == ["~9"]
+    assert line.meters.models.keys() == {"own"}
     (record,) = line.records
     assert (record.model, record.deployment_id, record.worker_id) == (MINE, -9, "~9")
     assert (record.charge_nano, record.commission_nano) == (FEE_NANO, FEE_NANO)
     assert record.provider_account_id == 0
     assert [candidate.deployment_id for candidate in record.candidates] == [-9]
+
+
+async def test_operators_metrics_name_no_own_model_or_worker() -> None:
+    line = Line(FakeUpstream(works), catalog=with_own())
+    async with calling(line) as client:
+        await client.post("/v1/chat/completions", headers=bearer(KEY), json=asking(MINE))
+        told = await client.get("/metrics", headers=bearer(ADMIN_TOKEN))
+    assert 'model="own"' in told.text
+    assert "~" not in told.text
 
 
 async def test_a_refused_key_is_named_and_the_market_takes_over() -> None:
@@ -156,7 +166,14 @@ async def test_a_refused_key_is_named_and_the_market_takes_over() -> None:
         assert "https://" not in error["message"]
         spilt = await client.post("/v1/chat/completions", headers=bearer(KEY), json=asking("a/m"))
         assert spilt.status_code == 200
-    failed, lost, served = line.records
+        for _ in range(2):
+            out = await client.post("/v1/chat/completions", headers=bearer(KEY), json=asking(MINE))
+            assert out.json()["error"]["code"] == "own_endpoint_failed"
+        served_still = await client.post(
+            "/v1/chat/completions", headers=bearer(KEY), json=asking("a/m")
+        )
+        assert served_still.status_code == 200
+    failed, lost, served = line.records[:3]
     assert [failed.charge_nano, lost.charge_nano, served.charge_nano] == [0, 0, COST_NANO]
     assert (lost.model, served.model) == (MINE, "a/m")
     assert all(attempt.worker_id == "~9" for attempt in (*failed.attempts, *lost.attempts))
