@@ -1,15 +1,17 @@
 """A short real call to an own endpoint, through the router: what it answers, or why it does not."""
 
-import asyncio
-import json
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
+
+import httpx
+from django.conf import settings
+from django.utils.translation import gettext as _
 
 from marketplace.endpoints.models import OwnEndpoint, OwnTask
 from marketplace.inference.callers import Caller
-from marketplace.inference.router_client import Answer, RouterClient, RouterUnreachable
-from marketplace.inference.tokens import CallerGone
+from marketplace.inference.tokens import CallerGone, caller_token
 from router.contracts.completion import decode_completion
 from router.contracts.wire import UNREADABLE
 
@@ -34,37 +36,30 @@ class Tried:
 
 
 def own_endpoint_try(*, endpoint: OwnEndpoint, caller: Caller) -> Tried:
-    """Call it now, alone: not what it stands for. The call is metered like any other."""
-    return asyncio.run(_tried(endpoint, caller))
-
-
-async def _tried(endpoint: OwnEndpoint, caller: Caller) -> Tried:
+    """Call it now, once, and alone: not what it stands for. The call is metered like any other."""
     task = OwnTask(endpoint.task)
-    asked: dict[str, object] = {"model": endpoint.name}
+    asked: dict[str, Any] = {"model": endpoint.name}
     if task is OwnTask.CHAT:
-        asked |= {
-            "messages": [{"role": "user", "content": PROMPT}],
-            "max_tokens": TOKENS_MAX,
-        }
+        asked |= {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": TOKENS_MAX}
     else:
         asked |= {"input": PROMPT}
     begun_s = time.monotonic()
     try:
-        async with RouterClient(connections_max=1) as router:
-            answer = await router.call(
-                caller,
-                PATHS[task],
-                json.dumps(asked).encode(),
-                deadline_s=DEADLINE_S,
-                priority="interactive",
+        with httpx.Client(timeout=DEADLINE_S, trust_env=False) as router:
+            answer = router.post(
+                settings.WAYPOST_ROUTER_URL + PATHS[task],
+                json=asked,
+                headers={"Authorization": f"Bearer {caller_token(caller)}"},
             )
-    except (RouterUnreachable, CallerGone) as error:
+    except CallerGone as error:
         return Tried(False, 0, _ms_since(begun_s), str(error)[:TEXT_MAX])
+    except httpx.HTTPError:
+        return Tried(False, 0, _ms_since(begun_s), _("The router was not reached."))
     return Tried(
-        ok=answer.status == HTTPStatus.OK,
-        status=answer.status,
+        ok=answer.status_code == HTTPStatus.OK,
+        status=answer.status_code,
         took_ms=_ms_since(begun_s),
-        text=_text_of(answer, task)[:TEXT_MAX],
+        text=_text_of(answer.content, task)[:TEXT_MAX],
         request_id=answer.headers.get("x-request-id", ""),
     )
 
@@ -73,9 +68,9 @@ def _ms_since(begun_s: float) -> float:
     return (time.monotonic() - begun_s) * 1e3
 
 
-def _text_of(answer: Answer, task: OwnTask) -> str:
+def _text_of(body: bytes, task: OwnTask) -> str:
     try:
-        found = decode_completion(answer.body)
+        found = decode_completion(body)
     except UNREADABLE:
         return ""
     if found.error is not None:

@@ -8,18 +8,22 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.catalog.models import AIModel
+from router.domain.catalog import OWN_MARK
 
 MODELS_ALLOWED_MAX = 100
 
 
 def models_allowed_check(names: Iterable[str], *, before: Iterable[str] = ()) -> list[str]:
-    """The names without duplicates. ValidationError for a new name that no model has."""
+    """The names without duplicates. ValidationError for a new name that no model has.
+
+    Names of organisations' own models are taken as they are: nobody may learn which there are.
+    """
     wanted = list(dict.fromkeys(names))
     if len(wanted) > MODELS_ALLOWED_MAX:
         raise ValidationError(
             _("At most %(n)s models: leave it empty to allow all.") % {"n": MODELS_ALLOWED_MAX}
         )
-    new = set(wanted) - set(before)
+    new = {name for name in wanted if not name.startswith(OWN_MARK)} - set(before)
     known = set(AIModel.objects.filter(name__in=new).values_list("name", flat=True))
     if unknown := sorted(new - known):
         raise ValidationError(

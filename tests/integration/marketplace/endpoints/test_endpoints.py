@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 from typing import Any
 from unittest import mock
@@ -24,7 +26,9 @@ from marketplace.endpoints.services import (
     own_endpoint_list,
     own_endpoint_remove,
 )
-from marketplace.endpoints.trying import Tried
+from marketplace.endpoints.trying import Tried, own_endpoint_try
+from marketplace.inference.callers import Caller
+from marketplace.keys.rules import models_allowed_check
 from marketplace.routing.models import SnapshotRow
 from marketplace.shared.sealing import Purpose, vault
 from marketplace.usage.models import DeploymentRollup, ModelFigures
@@ -223,6 +227,12 @@ def test_no_public_sum_counts_its_calls(shop: Shop) -> None:
     assert {rollup.model for rollup in DeploymentRollup.objects.all()} == {shop.model.name}
 
 
+def test_a_key_may_be_for_it_alone(shop: Shop) -> None:
+    assert models_allowed_check([listed(shop).name]) == ["~acme/llama"]
+    with pytest.raises(ValidationError):
+        models_allowed_check(["acme/llama"])
+
+
 def test_its_calls_are_on_its_page(shop: Shop) -> None:
     row = listed(shop)
     settle(
@@ -297,3 +307,28 @@ def test_pages_add_change_try_rotate_and_remove(
     assert OwnEndpoint.objects.exists()
     client.post(f"/endpoints/{row.pk}/remove", {"confirmed": "1"})
     assert not OwnEndpoint.objects.exists()
+
+
+def test_a_test_call_goes_to_the_router_once(shop: Shop, settings: Any) -> None:
+    row = listed(shop)
+    caller = Caller(shop.organisation.pk, shop.customer_account.pk, user_id=shop.owner.pk)
+    heard: list[bytes] = []
+
+    class Router(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(502)
+            self.send_header("retry-after", "1")
+            self.end_headers()
+            self.wfile.write(b'{"error": {"message": "refuses its key"}}')
+
+    with HTTPServer(("127.0.0.1", 0), Router) as router:
+        settings.WAYPOST_ROUTER_URL = f"http://127.0.0.1:{router.server_port}"
+        answering = threading.Thread(target=router.handle_request)
+        answering.start()
+        tried = own_endpoint_try(endpoint=row, caller=caller)
+        answering.join()
+    assert (tried.ok, tried.status, tried.text) == (False, 502, "refuses its key")
+    (asked,) = heard
+    assert b'"~acme/llama"' in asked
+    assert own_endpoint_try(endpoint=row, caller=caller).status == 0
