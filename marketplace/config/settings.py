@@ -441,6 +441,8 @@ SPECTACULAR_SETTINGS = {
         "RunStateEnum": "marketplace.shared.jobs.models.JobState",
         "ListingStateEnum": "marketplace.providers.listings.states.ListingState",
         "PolicyKindEnum": "marketplace.routing.models.PolicyKind",
+        "TaskEnum": "marketplace.catalog.models.Task",
+        "OwnTaskEnum": "marketplace.endpoints.models.OwnTask",
     },
 }
 

@@ -79,7 +79,7 @@ VIOLATIONS = (
     ),
     Violation(
         "Only the composition root knows the adapters",
-        "router/pipeline/planted.py",
+        "router/pipeline/plans/planted.py",
         "import router.adapters.memory\n",
     ),
     Violation(

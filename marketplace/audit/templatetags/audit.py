@@ -39,6 +39,7 @@ KINDS: dict[str, str | Promise] = {
     "catalog.pool": _("Pool"),
     "catalog.worker": _("Worker"),
     "agents.agent": _("Agent"),
+    "endpoints.ownendpoint": _("Own endpoint"),
     "agents.workertoken": _("Worker token"),
     "providers.listing": _("Listing"),
     "webhooks.webhooksecret": _("Signing secret"),
