@@ -57,7 +57,8 @@ def main() -> int:
             text, is_well = kills.run(site, options.lines, options.kill, killed)
         else:
             text, is_well = rows.run(site, options.rows, options.seconds, options.rate), True
-    print(text)
+        # Now: a stack that does not end in time must not take the result with it.
+        print(text, flush=True)
     if options.write is not None:
         write_between(options.write, "batch kills" if options.kill else "batch rows", text)
     return 0 if is_well else 1
