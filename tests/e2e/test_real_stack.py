@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from deploy.local import state
 from deploy.local.banner import first_call
+from tests.bench.batches import kills
+from tests.bench.batches.site import Site
 from tests.embedded import wait_until
 from tests.local_stack import LocalStack, running_stack
 from tests.patience import PATIENCE_S
@@ -19,6 +21,8 @@ from tests.patience import PATIENCE_S
 pytestmark = pytest.mark.xdist_group("calls")
 
 SECOND_START_MAX_S = 60
+LINES, KILLS = 10_000, 8
+"""More lines than are answered before the last kill."""
 
 
 def test_the_call_that_is_printed_works_when_pasted(local_stack: LocalStack) -> None:
@@ -86,23 +90,40 @@ def test_the_services_cannot_write_the_books_and_commands_of_the_owner_can(
     assert verified.returncode == 0, verified.stderr
 
 
-@pytest.mark.nightly  # A second stack, started twice.
-def test_a_sigkilled_stack_leaves_nothing_and_its_data_is_there_again(tmp_path: Path) -> None:
-    with running_stack(tmp_path / "home", "--no-emulated") as stack:
-        demo = stack.demo
-        running = state.load(stack.home)
-        assert running is not None
-        os.kill(running.launcher.pid, signal.SIGKILL)
-        services = [service.process for service in running.services if service.process]
-        wait_until(
-            lambda: not any(service.is_alive() for service in services),
-            PATIENCE_S,
-            "services live on",
-        )
+@pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A second one, which others do not mind being killed."""
+    with running_stack(tmp_path_factory.mktemp("own") / "home", "--no-emulated") as stack:
+        yield stack
 
-        started = time.monotonic()
-        again = stack.up("--no-emulated")
-        assert again.returncode == 0, again.stderr
-        assert time.monotonic() - started < SECOND_START_MAX_S
-        assert stack.demo == demo
-        assert demo["api_key"] in again.stdout
+
+@pytest.mark.nightly  # On a second stack, for some minutes.
+def test_a_batch_is_answered_and_charged_line_by_line_whatever_is_killed(
+    own_stack: LocalStack,
+) -> None:
+    killed = ("router", "valkey", "postgres", "jobs-work")
+    result, is_well = kills.run(Site(own_stack.home), LINES, KILLS, killed)
+    assert is_well, result
+
+
+@pytest.mark.nightly  # A second stack, started twice.
+def test_a_sigkilled_stack_leaves_nothing_and_its_data_is_there_again(
+    own_stack: LocalStack,
+) -> None:
+    demo = own_stack.demo
+    running = state.load(own_stack.home)
+    assert running is not None
+    os.kill(running.launcher.pid, signal.SIGKILL)
+    services = [service.process for service in running.services if service.process]
+    wait_until(
+        lambda: not any(service.is_alive() for service in services),
+        PATIENCE_S,
+        "services live on",
+    )
+
+    started = time.monotonic()
+    again = own_stack.up("--no-emulated")
+    assert again.returncode == 0, again.stderr
+    assert time.monotonic() - started < SECOND_START_MAX_S
+    assert own_stack.demo == demo
+    assert demo["api_key"] in again.stdout
