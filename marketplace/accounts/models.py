@@ -118,6 +118,7 @@ class Organisation(RateLimited):
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(auto_now_add=True)
     keeps_responses = models.BooleanField(_("keep responses"), default=True, db_default=True)
+    lists_apps = models.BooleanField(_("list apps"), default=True, db_default=True)
     members = models.ManyToManyField(User, through="Membership", related_name="organisations")
 
     class Meta:

@@ -65,6 +65,14 @@ def organisation_keep_responses(*, organisation: Organisation, keeps: bool) -> O
 
 
 @transaction.atomic
+def organisation_list_apps(*, organisation: Organisation, lists: bool) -> Organisation:
+    """Whether the applications that its calls name may be in public rankings."""
+    organisation.lists_apps = lists
+    organisation.save(update_fields=["lists_apps"])
+    return organisation
+
+
+@transaction.atomic
 def user_update(*, user: User, **changes: str) -> User:
     """Change a person's ``full_name`` or ``language``."""
     for name, value in changes.items():

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.usage.refusals.models import Refusal
+from marketplace.usage.rollups.app_models import AppRanking, AppRollup
 from marketplace.usage.rollups.caller_models import CallerRollup
 from marketplace.usage.rollups.deployment_models import (
     DeploymentRollup,
@@ -23,6 +24,8 @@ from router.domain.outcome import Outcome
 from router.domain.pricing import PriceClass
 
 __all__ = [
+    "AppRanking",
+    "AppRollup",
     "CallerRollup",
     "DeploymentRollup",
     "Detachment",
@@ -78,6 +81,8 @@ class UsageEvent(models.Model):
     deployment_id = models.BigIntegerField()
     price_id = models.BigIntegerField()
     price_class = models.TextField(default=PriceClass.STANDARD, db_default=PriceClass.STANDARD)
+    app = models.TextField(default="", db_default="")
+    app_title = models.TextField(default="", db_default="")
     provider_account_id = models.BigIntegerField()
     worker_id = models.TextField()
     pool = models.TextField()

@@ -1,6 +1,7 @@
 """Periodic work on recorded calls: new months, figures of models, keys' last use."""
 
 from marketplace.shared.jobs.periodic import Queue, every
+from marketplace.usage.app_rankings import app_rankings_compute
 from marketplace.usage.partitions import partitions_make
 from marketplace.usage.rankings import rankings_compute
 from marketplace.usage.refusals.selectors import refusals_forget
@@ -41,6 +42,7 @@ def compute_rollups() -> int:
     """Update sums by deployment and the rankings from them; returns how many sums."""
     made = deployment_rollups_compute()
     rankings_compute()
+    app_rankings_compute()
     return made
 
 

@@ -110,7 +110,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recorded. ``lease_id`` is "" where nothing was held. ``key_id`` is 0 for a browser session.
     ``queue_ms`` is from arrival to the try that answered; :func:`hedge_ms` gives the part of it
     that another try took. ``traceparent`` is what the worker was told, ``parent_span_id`` the
-    caller's span. ``policy_id`` is the policy version that placed the call. ``place`` (from 1) and
+    caller's span. ``app`` is the host of the application that made the call, as its caller says.
+    ``policy_id`` is the policy version that placed the call. ``place`` (from 1) and
     ``eta_ms`` are what it could expect as it began to wait; both are 0 if it did not.
     """
 
@@ -153,6 +154,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     policy_id: int = 0
     traceparent: str = ""
     parent_span_id: str = ""
+    app: str = ""
+    app_title: str = ""
     attempts: tuple[AttemptRecord, ...] = ()
     candidates: Candidates = NO_CANDIDATES
     schema: int = RECORD_SCHEMA

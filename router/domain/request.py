@@ -138,6 +138,19 @@ class Wishes(Struct, frozen=True, gc=False, rename=None):
 NO_WISHES = Wishes()
 
 
+class App(Struct, frozen=True, gc=False):
+    """The application that a call says it is of: a public host name in small letters, and a title.
+
+    ``host`` is "" for none.
+    """
+
+    host: str = ""
+    title: str = ""
+
+
+NO_APP = App()
+
+
 class InferenceRequest(Struct, frozen=True, gc=False):
     """A validated call.
 
@@ -161,6 +174,7 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     created_at_ms: int
     traceparent: str = ""
     parent_span_id: str = ""
+    app: App = NO_APP
     fallbacks: tuple[str, ...] = ()
     prompt_bytes: int = 0
     aside_bytes: int = 0

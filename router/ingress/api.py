@@ -33,6 +33,7 @@ from router.domain.request import (
 )
 from router.ingress import description, listing, quote
 from router.ingress.account import Account
+from router.ingress.attribution import REFERER, TITLE, Attribution
 from router.ingress.errors import error_headers
 from router.ingress.faces.face import Answering, Arrival
 from router.ingress.faces.messages import face as messages
@@ -98,6 +99,7 @@ class API:
         self._jobs = jobs
         self._trace_share = trace_share
         self._drained = asyncio.Event()
+        self._attribution = Attribution()
         # Ids must differ but may be guessed: asking about a call takes its owner's key.
         self._random_bits = random.Random(secrets.randbits(256)).getrandbits
 
@@ -224,6 +226,15 @@ class API:
             call = prioritised(call, _priority(exchange.header(PRIORITY)))
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
+        if REFERER in exchange.headers:
+            headers = exchange.headers
+            app = self._attribution.app_of(
+                exchange.grant.organisation_id,
+                call.created_at_ms,
+                headers[REFERER],
+                headers.get(TITLE, b""),
+            )
+            call = msgspec.structs.replace(call, app=app)
         call = own_first(self._gateway.table, exchange.grant, call)
         forwarder = self._forwarder
         if forwarder is not None:

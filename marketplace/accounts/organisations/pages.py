@@ -47,6 +47,7 @@ from marketplace.accounts.services import (
     member_set,
     organisation_found,
     organisation_keep_responses,
+    organisation_list_apps,
     organisation_rename,
 )
 from marketplace.accounts.signals import leaving_asked
@@ -98,6 +99,15 @@ def responses(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """Have responses kept, or not."""
     demand(request, organisation, Permission.ORGANISATION)
     organisation_keep_responses(organisation=organisation, keeps="keep" in request.POST)
+    return redirect("organisation")
+
+
+@require_POST
+@organisation_required
+def apps(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Have its applications in public rankings, or not."""
+    demand(request, organisation, Permission.ORGANISATION)
+    organisation_list_apps(organisation=organisation, lists="list" in request.POST)
     return redirect("organisation")
 
 

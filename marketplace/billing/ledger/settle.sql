@@ -45,7 +45,8 @@ LANGUAGE sql AS $$
       deployment_id, price_id, price_class, provider_account_id, worker_id, pool,
       hold_nano, charge_nano, commission_nano,
       prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, rows, images,
-      hardware_ms, place, eta_ms, queue_ms, ttft_ms, upstream_ms, total_ms, attempts, candidates)
+      hardware_ms, place, eta_ms, queue_ms, ttft_ms, upstream_ms, total_ms, app, app_title,
+      attempts, candidates)
     SELECT
       r.request_id, to_timestamp(r.created_at_ms / 1000.0), clock_timestamp(), r.router_id,
       nullif(r.lease_id, '')::uuid, r.account_id, r.organisation_id,
@@ -56,7 +57,8 @@ LANGUAGE sql AS $$
       r.hold_nano, r.charge_nano, r.commission_nano,
       r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.reasoning_tokens, r.rows, r.images,
       coalesce(r.hardware_ms, 0), coalesce(r.place, 0), coalesce(r.eta_ms, 0), r.queue_ms,
-      r.ttft_ms, r.upstream_ms, r.total_ms, r.attempts, r.candidates
+      r.ttft_ms, r.upstream_ms, r.total_ms, coalesce(r.app, ''), coalesce(r.app_title, ''),
+      r.attempts, r.candidates
     FROM jsonb_to_recordset(p_records) AS r(
       request_id uuid, created_at_ms bigint, router_id text, lease_id text, account_id bigint,
       organisation_id bigint, key_id bigint, user_id bigint, policy_id bigint, model text,
@@ -65,7 +67,8 @@ LANGUAGE sql AS $$
       charge_nano bigint, commission_nano bigint, prompt_tokens bigint, cached_tokens bigint,
       completion_tokens bigint, reasoning_tokens bigint, rows bigint, images bigint,
       hardware_ms bigint, place integer, eta_ms float8, queue_ms float8, ttft_ms float8,
-      upstream_ms float8, total_ms float8, attempts jsonb, candidates jsonb)
+      upstream_ms float8, total_ms float8, app text, app_title text,
+      attempts jsonb, candidates jsonb)
     -- One order in every session: two batches that share records wait and cannot deadlock.
     ORDER BY r.request_id
     ON CONFLICT (request_id) DO NOTHING

@@ -4,12 +4,13 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, viewsets
+from rest_framework.decorators import action
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.catalog.models import Task
-from marketplace.storefront.rankings.selectors import BY, Ranked, ranking
+from marketplace.storefront.rankings.selectors import BY, Ranked, app_ranking, ranking
 from marketplace.usage.models import RankingWindow
 
 
@@ -38,8 +39,28 @@ class RankedSerializer(serializers.Serializer[Any]):
     computed_at = serializers.DateTimeField(source="figures.computed_at")
 
 
+class AppQuery(serializers.Serializer[Any]):
+    """What to rank applications by, and over which window."""
+
+    by = serializers.ChoiceField(choices=["calls", "tokens"], default="calls")
+    window = serializers.ChoiceField(
+        choices=RankingWindow.choices, default=RankingWindow.WEEK.value
+    )
+
+
+class RankedAppSerializer(serializers.Serializer[Any]):
+    """An application by the host name and title that its calls give."""
+
+    place = serializers.IntegerField()
+    app = serializers.CharField(source="figures.app")
+    title = serializers.CharField(source="figures.title", allow_blank=True)
+    calls = serializers.IntegerField(source="figures.calls", help_text="Completed ones.")
+    tokens = serializers.IntegerField(source="figures.tokens")
+    computed_at = serializers.DateTimeField(source="figures.computed_at")
+
+
 class RankingViewSet(viewsets.ViewSet):
-    """Models by use and by measured speed."""
+    """Models by use and by measured speed; applications by use."""
 
     permission_classes = [AllowAny]
 
@@ -53,3 +74,13 @@ class RankingViewSet(viewsets.ViewSet):
             BY[asked["by"]], RankingWindow(asked["window"]), task=asked.get("task", "")
         )
         return Response(RankedSerializer(ranked, many=True).data)
+
+    @extend_schema(parameters=[AppQuery], responses=RankedAppSerializer(many=True))
+    @action(detail=False)
+    def apps(self, request: Request) -> Response:
+        """The first twenty applications by use, of the organisations that let theirs be listed."""
+        query = AppQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        ranked = app_ranking(BY[asked["by"]], RankingWindow(asked["window"]))
+        return Response(RankedAppSerializer(ranked, many=True).data)

@@ -16,6 +16,7 @@ from marketplace.storefront.rankings.selectors import (
     RANKED_MAX,
     SAMPLES_MIN,
     Ranked,
+    app_ranking,
     ranking,
 )
 from marketplace.usage.models import RankingWindow
@@ -45,6 +46,7 @@ def rankings(request: HttpRequest) -> HttpResponse:
     computed_at = ranked[0].figures.computed_at if ranked else None
     context = {
         "ranked": ranked,
+        "apps": [] if task or BY[by].is_speed else app_ranking(BY[by], window),
         "by": by,
         "by_label": BY[by].label,
         "kinds": BY,

@@ -1,4 +1,4 @@
-"""Rankings of models by use and by measured speed, over all customers' calls."""
+"""Rankings of models by use and by measured speed, and of applications by use."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +9,10 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.catalog.models import AIModel
 from marketplace.catalog.selectors import models_published
-from marketplace.usage.models import ModelRanking, RankingWindow
+from marketplace.usage.models import AppRanking, ModelRanking, RankingWindow
 
 RANKED_MAX = 50
+APPS_MAX = 20
 CHARTED_MAX = 5
 SAMPLES_MIN = 30
 """Completed calls that a model needs to be ranked by speed: a median of few says little."""
@@ -65,5 +66,24 @@ def ranking(by: By, window: RankingWindow, *, task: str = "") -> list[Ranked]:
     ]
 
 
-def _value(row: ModelRanking, by: By) -> Any:
+@dataclass(frozen=True, slots=True)
+class RankedApp:
+    """A ranked application; ``share`` as in :class:`Ranked`."""
+
+    place: int
+    figures: AppRanking
+    share: float
+
+
+def app_ranking(by: By, window: RankingWindow) -> list[RankedApp]:
+    """The first applications of a window by calls or tokens. One query."""
+    rows = AppRanking.objects.filter(window=window, **{f"{by.column}__gt": 0})
+    first = list(rows.order_by(F(by.column).desc(), "app")[:APPS_MAX])
+    most = max((_value(row, by) for row in first), default=1)
+    return [
+        RankedApp(place, row, _value(row, by) / most) for place, row in enumerate(first, start=1)
+    ]
+
+
+def _value(row: ModelRanking | AppRanking, by: By) -> Any:
     return getattr(row, by.column)

@@ -14,7 +14,8 @@ CREATE TYPE usage_call AS (
   organisation_id bigint, key_id bigint, user_id bigint, model text, outcome text,
   deployment_id bigint, provider_account_id bigint, charge_nano bigint, commission_nano bigint,
   prompt_tokens bigint, cached_tokens bigint, completion_tokens bigint, reasoning_tokens bigint,
-  rows bigint, images bigint, queue_ms float8, ttft_ms float8, total_ms float8);
+  rows bigint, images bigint, queue_ms float8, ttft_ms float8, total_ms float8,
+  app text, app_title text);
 
 -- Rollups count the time to first byte of streams only. Without streaming the first byte comes with
 -- the last, so its time would leave none for the tokens.
@@ -24,7 +25,8 @@ CREATE FUNCTION usage_call_of(e usage_event) RETURNS usage_call LANGUAGE sql IMM
     e.organisation_id, e.key_id, e.user_id, e.model, e.outcome,
     e.deployment_id, e.provider_account_id, e.charge_nano, e.commission_nano,
     e.prompt_tokens, e.cached_tokens, e.completion_tokens, e.reasoning_tokens,
-    e.rows, e.images, e.queue_ms, CASE WHEN e.streamed THEN e.ttft_ms ELSE 0 END, e.total_ms)::usage_call
+    e.rows, e.images, e.queue_ms, CASE WHEN e.streamed THEN e.ttft_ms ELSE 0 END, e.total_ms,
+    e.app, e.app_title)::usage_call
 $$;
 
 CREATE FUNCTION usage_bucket(p_ms float8) RETURNS bigint
@@ -51,6 +53,7 @@ CREATE FUNCTION usage_rollup_add(p_calls usage_call[]) RETURNS void LANGUAGE plp
 BEGIN
   PERFORM usage_span_rollup_add(p_calls);
   PERFORM usage_caller_rollup_add(p_calls);
+  PERFORM usage_app_rollup_add(p_calls);
 END
 $$;
 
@@ -122,6 +125,28 @@ BEGIN
 END
 $$;
 
+-- Add completed calls to the sums by application, of hours and of days. Most calls name none.
+CREATE FUNCTION usage_app_rollup_add(p_calls usage_call[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO usage_app_rollup AS r (organisation_id, span, starts_at, app, title, calls, tokens)
+  SELECT
+    organisation_id, span, date_trunc(span, created_at, 'UTC') AS starts_at, app,
+    coalesce((array_agg(app_title ORDER BY created_at DESC) FILTER (WHERE app_title <> ''))[1], ''),
+    count(*),
+    sum(prompt_tokens + cached_tokens + completion_tokens + reasoning_tokens)
+  FROM unnest(p_calls) AS c CROSS JOIN (VALUES ('hour'), ('day')) AS spans (span)
+  -- What an organisation has of its own begins with ~, and is in no public sum.
+  WHERE app <> '' AND outcome = 'completed' AND model NOT LIKE '~%'
+  GROUP BY organisation_id, span, starts_at, app
+  -- One order in every session, as in usage_rollup_add.
+  ORDER BY organisation_id, span, starts_at, app
+  ON CONFLICT (organisation_id, span, starts_at, app) DO UPDATE SET
+    title = coalesce(nullif(EXCLUDED.title, ''), r.title),
+    calls = r.calls + EXCLUDED.calls,
+    tokens = r.tokens + EXCLUDED.tokens;
+END
+$$;
+
 -- Rebuild the rollups of some days (UTC) from their events; returns the number of calls.
 CREATE FUNCTION usage_rollup_rebuild(p_from timestamptz, p_until timestamptz) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -136,6 +161,8 @@ BEGIN
     DELETE FROM usage_rollup
       WHERE starts_at >= v_day AND starts_at < v_day + interval '24 hours';
     DELETE FROM usage_caller_rollup WHERE starts_at = v_day;
+    DELETE FROM usage_app_rollup
+      WHERE starts_at >= v_day AND starts_at < v_day + interval '24 hours';
     SELECT array_agg(usage_call_of(e)) INTO v_calls FROM usage_event e
       WHERE request_id >= usage_uuid7_floor(v_day)
         AND request_id < usage_uuid7_floor(v_day + interval '24 hours');

@@ -24,6 +24,7 @@ FORWARDED = b"x-waypost-forwarded"
 UP = (
     b"authorization",
     b"content-type",
+    b"http-referer",
     b"idempotency-key",
     b"inference-header-content-length",
     b"traceparent",
@@ -34,6 +35,7 @@ UP = (
     b"x-route-priority",
     b"x-route-progress",
     b"x-route-quote",
+    b"x-title",
 )
 DOWN = (
     "content-type",

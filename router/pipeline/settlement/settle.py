@@ -199,6 +199,8 @@ class CallAccount:
             policy_id=plan.policy.id,
             traceparent=request.traceparent,
             parent_span_id=request.parent_span_id,
+            app=request.app.host,
+            app_title=request.app.title,
             model=request.model,
             kind=request.kind,
             outcome=settlement.outcome,

@@ -61,6 +61,7 @@ P = Permission
 PAGES = [
     Write("post", "/organisation/rename", P.ORGANISATION, {"name": "New"}, "organisation-rename"),
     Write("post", "/organisation/responses", P.ORGANISATION, {}, "organisation-responses"),
+    Write("post", "/organisation/apps", P.ORGANISATION, {}, "organisation-apps"),
     Write(
         "post",
         "/organisation/invite",

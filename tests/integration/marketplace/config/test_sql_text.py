@@ -27,6 +27,7 @@ FROZEN = {
     "billing/migrations/sql/0003_price_classes.sql": "1821fbf306e947c0",
     "billing/migrations/sql/0004_seals.sql": "3decc1a29a2703b7",
     "billing/migrations/sql/0005_own_endpoints.sql": "93e2c3fac08290e5",
+    "billing/migrations/sql/0006_apps.sql": "b85974e188026c14",
     "catalog/migrations/sql/0001_baseline.sql": "ebf461b5ff0b8a93",
     "routing/migrations/sql/0001_baseline.sql": "24c2600419393c69",
     "routing/migrations/sql/0002_responses.sql": "f03dbd633865c63e",
@@ -34,6 +35,7 @@ FROZEN = {
     "usage/migrations/sql/0001_baseline.sql": "fd3564dca9af14cd",
     "usage/migrations/sql/0001_tables.sql": "c209187188e001a2",
     "usage/migrations/sql/0004_own_models.sql": "5630ccee4653c12d",
+    "usage/migrations/sql/0006_apps.sql": "9d594f3373a5b7e1",
 }
 """What databases were made with is added to and never changed: SHA-256, its first 16 digits."""
 

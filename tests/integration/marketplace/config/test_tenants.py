@@ -28,7 +28,8 @@ pytestmark = pytest.mark.django_db
 
 PUBLIC = frozenset(
     {"models", "providers", "pools", "workers", "deployments", "offers", "quotes", "policies"}
-    | {"benchmarks", "profiles", "rankings", "estimates", "policies/diff"}
+    | {"benchmarks", "profiles", "rankings", "rankings/apps"}
+    | {"estimates", "policies/diff"}
 )
 """Everybody signed in may read; only staff write."""
 STAFF = frozenset({"proposals", "route-tunings", "what-ifs", "topology", "support", "looks"})

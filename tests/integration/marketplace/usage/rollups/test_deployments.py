@@ -6,13 +6,21 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
+from marketplace.accounts.services import organisation_list_apps
 from marketplace.billing.selectors import ledger_proof
-from marketplace.usage.models import DeploymentRollup, ModelFigures, ModelRanking, Span
+from marketplace.usage.app_rankings import app_rankings_compute
+from marketplace.usage.models import AppRollup, DeploymentRollup, ModelFigures, ModelRanking, Span
 from marketplace.usage.rankings import rankings_compute
 from marketplace.usage.rollups.deployments import measured_by, measured_sum, rollups_in
-from marketplace.usage.services import LOOK_BACK_FAR, deployment_rollups_compute, figures_compute
+from marketplace.usage.services import (
+    LOOK_BACK_FAR,
+    deployment_rollups_compute,
+    figures_compute,
+    rollups_rebuild,
+)
 from marketplace.usage.windows import window_of
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
@@ -103,6 +111,36 @@ def test_rankings_are_of_their_windows(shop: Shop) -> None:
     month = ModelRanking.objects.get(window="30d")
     assert (month.tokens, month.completed) == (27, 3)
     assert month.ttft_ms_p50 == pytest.approx(10, rel=0.42)
+
+
+def test_apps_are_ranked_by_completed_calls_unless_their_organisation_wants_none(
+    shop: Shop,
+) -> None:
+    for title in ("Old", "Chat", "Chat"):
+        called(shop, app="chat.example", app_title=title)
+    called(shop, app="chat.example", outcome="worker_failed")
+    called(shop, app="code.example", prompt_tokens=50, age_ms=3 * 24 * HOUR_MS)
+    called(shop)
+    called(shop, app="code.example", model="~acme/own")
+    app_rankings_compute()
+
+    def ranked(query: str) -> list[tuple[str, str, int, int]]:
+        rows = Client().get(f"/api/v1/rankings/apps?{query}").json()
+        return [(row["app"], row["title"], row["calls"], row["tokens"]) for row in rows]
+
+    chat, code = ("chat.example", "Chat", 3, 27), ("code.example", "", 1, 54)
+    assert ranked("window=24h") == [chat]
+    assert ranked("window=7d") == [chat, code]
+    assert ranked("by=tokens") == [code, chat]
+    page = Client().get("/rankings").content.decode()
+    assert page.index("Chat<br>") < page.index("code.example")
+    before = list(AppRollup.objects.order_by("span", "app").values())
+    day = datetime.now(UTC)
+    rollups_rebuild(day - timedelta(days=3), day)
+    assert list(AppRollup.objects.order_by("span", "app").values()) == before
+    organisation_list_apps(organisation=shop.organisation, lists=False)
+    app_rankings_compute()
+    assert ranked("") == []
 
 
 def test_all_windows_are_ranked_by_the_newest_sums(shop: Shop) -> None:
