@@ -241,7 +241,8 @@ def default_scopes() -> list[str]:
 class ApiKey(RateLimited):
     """A credential of an organisation. Only its digest is stored; the key itself is shown once.
 
-    An empty ``models_allowed`` allows every model. ``last_used_at`` is exact to the minute.
+    An empty ``models_allowed`` allows every model. ``rules`` are limits of some of its calls, as
+    ``marketplace.keys.limits.Rule``. ``last_used_at`` is exact to the minute.
     """
 
     organisation = models.ForeignKey(
@@ -254,6 +255,9 @@ class ApiKey(RateLimited):
         models.CharField(max_length=20, choices=Scope.choices), default=default_scopes
     )
     models_allowed = ArrayField(models.CharField(max_length=120), default=list, blank=True)
+    rules = models.JSONField(
+        default=list, blank=True, db_default=models.Value([], models.JSONField())
+    )
     created_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -140,6 +140,7 @@ def api_key_create(
     scopes: Sequence[str] = (Scope.INFERENCE,),
     models_allowed: Sequence[str] = (),
     expires_at: datetime | None = None,
+    rules: Sequence[Mapping[str, Any]] = (),
     **limits: int | None,
 ) -> tuple[ApiKey, str]:
     """Create a key and publish it. The second value is the key itself, which is not kept."""
@@ -152,6 +153,7 @@ def api_key_create(
         scopes=scopes,
         models_allowed=models_allowed,
         expires_at=expires_at,
+        rules=rules,
         **limits,
     )
     return row, key
@@ -167,6 +169,7 @@ def api_key_register(
     scopes: Sequence[str] = (Scope.INFERENCE,),
     models_allowed: Sequence[str] = (),
     expires_at: datetime | None = None,
+    rules: Sequence[Mapping[str, Any]] = (),
     **limits: int | None,
 ) -> ApiKey:
     """Store the digest of a given key and publish it. ``limits`` are `LIMIT_FIELDS`."""
@@ -179,6 +182,7 @@ def api_key_register(
         models_allowed=list(models_allowed),
         created_by=created_by,
         expires_at=expires_at,
+        rules=list(rules),
         **limits,
     )
     row.full_clean()
@@ -189,7 +193,7 @@ def api_key_register(
 
 @transaction.atomic
 def api_key_update(*, api_key: ApiKey, **changes: Any) -> ApiKey:
-    """Change a key's name, models, expiry or limits; the routers have it within seconds."""
+    """Change a key's name, models, expiry, limits or rules; the routers have it within seconds."""
     for name, value in changes.items():
         setattr(api_key, name, value)
     api_key.full_clean()

@@ -13,9 +13,10 @@ from rest_framework.response import Response
 
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
 from marketplace.accounts.api import OrganisationFilter
-from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Scope, User
+from marketplace.accounts.models import LIMIT_FIELDS, LIMIT_MAX, ApiKey, Scope, User
 from marketplace.accounts.permissions import Permission, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
+from marketplace.keys.limits import NANO_MAX, rules_check, rules_of
 from marketplace.keys.rotation import HOUR, OVERLAP_MAX, api_key_rotate
 from marketplace.keys.rules import expiry_check, models_allowed_check
 from marketplace.shared.known_fields import KnownFieldsOnly
@@ -23,7 +24,21 @@ from marketplace.shared.known_fields import KnownFieldsOnly
 NO_STORE = {"Cache-Control": "no-store"}
 
 
+class RuleSerializer(KnownFieldsOnly, serializers.Serializer[Any]):
+    """Limits of the key's calls of a ``model`` (all without one), for ``each_user`` by itself or
+    for all together.
+    """
+
+    model = serializers.CharField(max_length=120, required=False, allow_blank=True)
+    each_user = serializers.BooleanField(required=False)
+    requests_per_minute = serializers.IntegerField(required=False, min_value=0, max_value=LIMIT_MAX)
+    tokens_per_minute = serializers.IntegerField(required=False, min_value=0, max_value=LIMIT_MAX)
+    calls_at_once = serializers.IntegerField(required=False, min_value=0, max_value=LIMIT_MAX)
+    nano_per_day = serializers.IntegerField(required=False, min_value=0, max_value=NANO_MAX)
+
+
 class _Checked(serializers.ModelSerializer[ApiKey]):
+    rules = RuleSerializer(many=True, required=False)
     models_allowed = serializers.ListField(
         child=serializers.CharField(max_length=120), required=False
     )
@@ -33,6 +48,14 @@ class _Checked(serializers.ModelSerializer[ApiKey]):
         before = self.instance.models_allowed if isinstance(self.instance, ApiKey) else ()
         try:
             return models_allowed_check(names, before=before)
+        except DjangoValidationError as error:
+            raise serializers.ValidationError(error.messages) from error
+
+    def validate_rules(self, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rules as they are stored; models that the key's rules already name are kept."""
+        before = rules_of(self.instance.rules) if isinstance(self.instance, ApiKey) else ()
+        try:
+            return rules_check(rules_of(rules), before=before)
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.messages) from error
 
@@ -62,6 +85,7 @@ class ApiKeySerializer(_Checked):
             "scopes",
             "models_allowed",
             *LIMIT_FIELDS,
+            "rules",
             "status",
             "created_at",
             "expires_at",
@@ -77,7 +101,7 @@ class ApiKeySerializer(_Checked):
 class ApiKeyChangeSerializer(KnownFieldsOnly, _Checked):
     class Meta:
         model = ApiKey
-        fields = ["name", "models_allowed", "expires_at", *LIMIT_FIELDS]
+        fields = ["name", "models_allowed", "expires_at", *LIMIT_FIELDS, "rules"]
 
 
 class ApiKeyCreatedSerializer(ApiKeySerializer):
@@ -123,7 +147,7 @@ class ApiKeyViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[ApiK
 
     @extend_schema(request=ApiKeyChangeSerializer, responses=ApiKeySerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Change a key's name, models, expiry or limits; null takes a limit away."""
+        """Change a key's name, models, expiry, limits or rules; null takes a limit away."""
         api_key = self.get_object()
         wanted = ApiKeyChangeSerializer(api_key, data=request.data, partial=True)
         wanted.is_valid(raise_exception=True)

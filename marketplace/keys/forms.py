@@ -1,16 +1,21 @@
 """Forms for keys."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import LIMIT_FIELDS, LIMIT_MAX, ApiKey, Scope, default_scopes
 from marketplace.billing.budgets.forms import BudgetForm
+from marketplace.keys.limits import NANO_MAX, RULES_MAX, Rule, rules_check, rules_of
 from marketplace.keys.rotation import HOUR, OVERLAP_MAX
 from marketplace.keys.rules import expiry_check, models_allowed_check
+from router.domain.money import NANO_PER_USD, format_usd
 
 MINUTES = "%Y-%m-%dT%H:%M"
 OVERLAPS = {
@@ -78,6 +83,68 @@ class KeyForm(BudgetForm):
         fields["models_allowed"] = "\n".join(row.models_allowed)
         fields["expires_at"] = row.expires_at and row.expires_at.strftime(MINUTES)
         return fields | cls.initial_of(getattr(row, "budget", None))
+
+
+class RuleForm(forms.Form):
+    """A limit of some of the key's calls. All fields empty: none."""
+
+    model = forms.CharField(required=False, max_length=120, label=_("Model"))
+    each_user = forms.BooleanField(required=False, label=_("Each end user"))
+    requests_per_minute = _limit(_("Requests per minute"))
+    tokens_per_minute = _limit(_("Tokens per minute"))
+    calls_at_once = _limit(_("Calls at once"))
+    usd_per_day = forms.DecimalField(
+        min_value=Decimal("0.000000001"),
+        max_value=Decimal(NANO_MAX) / NANO_PER_USD,
+        decimal_places=9,
+        required=False,
+        label=_("$ a day"),
+    )
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule of a valid form."""
+        given = self.cleaned_data
+        if not any(given.values()):
+            return None
+        return Rule(
+            model=given["model"].strip(),
+            each_user=given["each_user"],
+            **{name: given[name] or 0 for name in LIMIT_FIELDS},
+            nano_per_day=int((given["usd_per_day"] or 0) * NANO_PER_USD),
+        )
+
+    @staticmethod
+    def initial_of(rule: Rule) -> dict[str, Any]:
+        """Initial values for the form of a rule."""
+        initial: dict[str, Any] = {name: getattr(rule, name) or None for name in LIMIT_FIELDS}
+        usd = format_usd(rule.nano_per_day) if rule.nano_per_day else None
+        return initial | {"model": rule.model, "each_user": rule.each_user, "usd_per_day": usd}
+
+
+_RuleForms = forms.formset_factory(RuleForm, extra=1, max_num=RULES_MAX)
+
+
+class RuleForms:
+    """The forms of a key's rules. Once valid, ``stored`` are the rules as the key stores them."""
+
+    def __init__(self, api_key: ApiKey, given: QueryDict | None = None) -> None:
+        self._before = rules_of(api_key.rules)
+        initial = [RuleForm.initial_of(rule) for rule in self._before]
+        self.forms = _RuleForms(given, initial=initial, prefix="rules")
+        self.stored: list[dict[str, Any]] = []
+        self.error = ""
+
+    def is_valid(self) -> bool:
+        """Check each and all together; ``error`` says what is wrong with all together."""
+        if not self.forms.is_valid():
+            return False
+        rules = [form.rule for form in self.forms]
+        try:
+            self.stored = rules_check(filter(None, rules), before=self._before)
+        except ValidationError as error:
+            self.error = " ".join(error.messages)
+        return not self.error
 
 
 class NewKeyForm(KeyForm):

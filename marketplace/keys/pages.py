@@ -17,10 +17,12 @@ from marketplace.accounts.organisations.new_key import new_key_keep, new_key_tak
 from marketplace.accounts.permissions import Permission, demand, may, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.billing.budgets.selectors import BudgetState, budget_states
-from marketplace.keys.forms import KeyForm, NewKeyForm, RotationForm
+from marketplace.keys.forms import KeyForm, NewKeyForm, RotationForm, RuleForms
 from marketplace.keys.rotation import api_key_rotate
 from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
+
+RULES_GIVEN = "rules-TOTAL_FORMS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +65,27 @@ def key_create(request: HttpRequest, organisation: Organisation) -> HttpResponse
 @require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def key(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
-    """Change a key's name, models, expiry, budget and limits."""
+    """Change a key's name, models, expiry, budget, limits and rules."""
     row = _changeable(request, organisation, key_id)
     if request.method == "POST":
         form = KeyForm(request.POST, api_key=row)
+        # A form without rules leaves them as they are.
+        rules = RuleForms(row, request.POST) if RULES_GIVEN in request.POST else None
     else:
         form = KeyForm(initial=KeyForm.initial_for(row), api_key=row)
-    if form.is_bound and form.is_valid():
+        rules = None
+    if form.is_bound and form.is_valid() and (rules is None or rules.is_valid()):
         with transaction.atomic():
-            api_key_update(api_key=row, **form.key_fields)
+            changed = {} if rules is None else {"rules": rules.stored}
+            api_key_update(api_key=row, **form.key_fields, **changed)
             form.put(organisation=organisation, key=row)
         return redirect("keys")
-    context = {"key": row, "form": form, "state": _budgets([row]).get(row.pk)}
+    context = {
+        "key": row,
+        "form": form,
+        "rules": rules or RuleForms(row),
+        "state": _budgets([row]).get(row.pk),
+    }
     return render(request, "accounts/key.html", context, status=422 if form.is_bound else 200)
 
 

@@ -15,6 +15,7 @@ from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Of
 from marketplace.catalog.prices import price_of
 from marketplace.catalog.reservations import workers_reserved
 from marketplace.endpoints.selectors import own_parts
+from marketplace.keys.limits import RULE_LIMITS, rules_of
 from marketplace.routing.models import Policy, PolicyState
 from marketplace.routing.priors import Prior, priors_in_force
 from router.contracts.snapshot import Snapshot
@@ -222,6 +223,14 @@ def _keys() -> tuple[wire.ApiKey, ...]:
             expires_at_s=int(row.expires_at.timestamp()) if row.expires_at else 0,
             limits=_limits(row),
             user_id=row.created_by_id or 0,
+            rules=tuple(
+                wire.LimitRule(
+                    rule.model,
+                    rule.each_user,
+                    wire.RateLimits(**{name: getattr(rule, name) for name in RULE_LIMITS}),
+                )
+                for rule in rules_of(row.rules)
+            ),
         )
         for row in rows.select_related("organisation__billing_account").order_by("id")
     )

@@ -190,21 +190,39 @@ class Canary(Struct, frozen=True):
 
 
 class RateLimits(Struct, frozen=True):
-    """How much a caller may request; 0 means no limit."""
+    """How much a caller may request, and spend (nano-USD); 0 means no limit."""
 
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     calls_at_once: int = 0
+    nano_per_day: int = 0
 
 
 NO_LIMITS = RateLimits()
 
 
 class Limit(Struct, frozen=True, gc=False):
-    """The limits of one key or organisation: ``scope`` is ``key:<id>`` or ``org:<id>``."""
+    """Limits, and what is counted together under them: ``scope`` is ``key:<id>``, ``org:<id>``, …
+
+    ``whose`` begins the sentence that a refused caller gets. Where a router counts too many scopes,
+    this one's calls count under ``pooled``, if it is set.
+    """
 
     scope: str
     limits: RateLimits
+    whose: str
+    pooled: str = ""
+
+
+class LimitRule(Struct, frozen=True):
+    """Limits of some calls of a key: of one model, of ``each_user`` by itself, or of both.
+
+    ``model`` is "" for every model. ``each_user`` is about the end users that the key's owner has.
+    """
+
+    model: str = ""
+    each_user: bool = False
+    limits: RateLimits = NO_LIMITS
 
 
 class Organisation(Struct, frozen=True):
@@ -243,3 +261,4 @@ class ApiKey(Struct, frozen=True):
     expires_at_s: int = 0
     limits: RateLimits = NO_LIMITS
     user_id: int = 0
+    rules: tuple[LimitRule, ...] = ()

@@ -162,7 +162,8 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     has in any vocabulary. ``modalities`` is what the prompt holds besides text.
 
     ``traceparent`` and ``parent_span_id`` come from
-    :func:`router.domain.tracing.traceparent_of`. ``fallbacks`` are models to try when ``model``
+    :func:`router.domain.tracing.traceparent_of`. ``end_user`` is that of the header, whatever the
+    body says. ``fallbacks`` are models to try when ``model``
     cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
     """
 
@@ -175,6 +176,7 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     traceparent: str = ""
     parent_span_id: str = ""
     app: App = NO_APP
+    end_user: str = ""
     fallbacks: tuple[str, ...] = ()
     prompt_bytes: int = 0
     aside_bytes: int = 0

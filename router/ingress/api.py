@@ -33,7 +33,7 @@ from router.domain.request import (
 )
 from router.ingress import description, listing, quote
 from router.ingress.account import Account
-from router.ingress.attribution import REFERER, TITLE, Attribution
+from router.ingress.attribution import Attribution
 from router.ingress.errors import error_headers
 from router.ingress.faces.face import Answering, Arrival
 from router.ingress.faces.messages import face as messages
@@ -226,15 +226,7 @@ class API:
             call = prioritised(call, _priority(exchange.header(PRIORITY)))
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
-        if REFERER in exchange.headers:
-            headers = exchange.headers
-            app = self._attribution.app_of(
-                exchange.grant.organisation_id,
-                call.created_at_ms,
-                headers[REFERER],
-                headers.get(TITLE, b""),
-            )
-            call = msgspec.structs.replace(call, app=app)
+        call = self._attribution.attributed(exchange.grant, call, exchange.headers)
         call = own_first(self._gateway.table, exchange.grant, call)
         forwarder = self._forwarder
         if forwarder is not None:

@@ -1,15 +1,20 @@
-"""Which application made a call, by the headers with which marketplaces' clients say it.
+"""Which application and whose end user made a call, by headers.
 
 ``HTTP-Referer`` is the application's address: only its public host name is kept, so that neither
 the paths nor the queries of people's pages are. ``X-Title`` is the name to show for it.
 """
 
 import re
+from collections.abc import Mapping
 
-from router.domain.request import NO_APP, App
+from msgspec import structs
+
+from router.domain.request import NO_APP, App, InferenceRequest
+from router.pipeline.plans.routing_table import Grant
 
 REFERER = b"http-referer"
 TITLE = b"x-title"
+END_USER = b"x-end-user"
 HOST_MAX = 100
 TITLE_MAX = 60
 """The longest host name and title, in characters. A longer title is cut."""
@@ -19,7 +24,9 @@ ORGANISATIONS_MAX = 10_000
 """Of how many organisations. Applications beyond either bound are not recorded."""
 DAY_MS = 86_400_000
 
-_HOST = re.compile(rb"https?://((?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*)(?::\d+)?(?:[/?#]|$)", re.IGNORECASE)
+_HOST = re.compile(
+    rb"https?://((?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*)(?::\d+)?(?:[/?#]|$)", re.IGNORECASE
+)
 
 
 def app_of(referer: bytes, title: bytes) -> App:
@@ -40,6 +47,18 @@ class Attribution:
     def __init__(self) -> None:
         self._day = 0
         self._known: dict[int, set[str]] = {}
+
+    def attributed(
+        self, grant: Grant, call: InferenceRequest, headers: Mapping[bytes, bytes]
+    ) -> InferenceRequest:
+        """The call with the application and the end user of its headers."""
+        if REFERER in headers:
+            title = headers.get(TITLE, b"")
+            app = self.app_of(grant.organisation_id, call.created_at_ms, headers[REFERER], title)
+            call = structs.replace(call, app=app)
+        if END_USER in headers:
+            call = structs.replace(call, end_user=headers[END_USER].decode(errors="replace"))
+        return call
 
     def app_of(self, organisation_id: int, now_ms: int, referer: bytes, title: bytes) -> App:
         """See :func:`app_of`. ``now_ms`` is Unix time."""

@@ -27,6 +27,7 @@ from router.domain.request import InferenceRequest, Kind
 from router.metering.lease import Hold
 from router.metering.vault import Vault
 from router.pipeline.access.authenticate import authenticate
+from router.pipeline.access.limit_rules import limits_by
 from router.pipeline.access.rate_limit import NO_PERMIT, Permit, RateLimiter
 from router.pipeline.access.refusals import Refusals
 from router.pipeline.attempts.attempts import Attempts, Parts
@@ -217,9 +218,11 @@ class Gateway:
         """Everything that a call needs before it may wait for a worker."""
         plan = self.planned(grant, request)
         self._recorder.admit()
-        permit = NO_PERMIT
-        if grant.limits:
-            permit = await self._limiter.admit(grant.limits, request.prompt_tokens)
+        permit, limits = NO_PERMIT, grant.limits
+        if grant.rules:
+            limits = limits_by(grant, plan.request)
+        if limits:
+            permit = await self._limiter.admit(limits, request.prompt_tokens, plan.hold_nano)
         try:
             plan, hold = await self._held(plan)
         except BaseException:

@@ -29,6 +29,7 @@ UP = (
     b"inference-header-content-length",
     b"traceparent",
     b"x-api-key",
+    b"x-end-user",
     b"x-route-cancel",
     b"x-route-explain",
     b"x-route-linger-s",

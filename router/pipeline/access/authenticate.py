@@ -46,13 +46,16 @@ def _key_grant(table: RoutingTable, key: ApiKey | None, *, batch: bool = False) 
         key_id=key.id,
         models=key.models,
         limits=(*_limits_of(key), *table.limits_of(key.organisation_id)),
+        rules=key.rules,
         expires_at_s=key.expires_at_s,
         batch=batch,
     )
 
 
 def _limits_of(key: ApiKey) -> tuple[Limit, ...]:
-    return () if key.limits == NO_LIMITS else (Limit(f"key:{key.id}", key.limits),)
+    if key.limits == NO_LIMITS:
+        return ()
+    return (Limit(f"key:{key.id}", key.limits, "this API key is"),)
 
 
 def _claimed_key(table: RoutingTable, claims: SessionClaims) -> ApiKey | None:

@@ -1,8 +1,10 @@
-"""Limits of a key and of its organisation: requests and tokens a minute, and calls at once.
+"""Limits of keys, organisations, models and end users: requests and tokens a minute, dollars a day,
+and calls at once.
 
-A rate is a token bucket that holds a minute's worth and refills all the time. A call is charged by
-the size of its prompt when it is admitted, and by its real usage when it ends. The bucket may go
-into debt, and later calls wait for it: no call is refused because its answer might be long.
+A rate is a token bucket that holds the worth of its period and refills all the time. A call is
+charged by the size of its prompt and by what is held for it when it is admitted, and by its real
+usage and charge when it ends. The bucket may go into debt, and later calls wait for it: no call is
+refused because its answer might be long.
 
 All routers share each limit. Its parts are leased as worker slots are
 (:mod:`router.pipeline.fleet.cluster`): ``PARTS`` of each bucket, and each of the calls at once.
@@ -16,8 +18,12 @@ from math import ceil
 
 from router.domain.catalog import Limit, RateLimits
 from router.domain.errors import RateLimited
+from router.domain.money import format_usd
 
 MINUTE_S = 60.0
+DAY_S = 86_400.0
+METERS_MAX = 10_000
+"""How many limits a router counts apart. Beyond, new end users of a rule count together."""
 PARTS = 1_000
 """How many parts of a rate the routers share out."""
 DEMAND_MEMORY = 0.5
@@ -31,19 +37,22 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Bucket:
-    """A token bucket of ``limit`` a minute; this router has ``share`` of it."""
+    """A token bucket of ``limit`` in ``period_s``; this router has ``share`` of it."""
 
-    __slots__ = ("_refilled_s", "level", "limit", "share")
+    __slots__ = ("_refilled_s", "level", "limit", "period_s", "share")
 
-    def __init__(self, limit: int, share: float, level: float, now_s: float) -> None:
+    def __init__(
+        self, limit: int, share: float, level: float, now_s: float, period_s: float = MINUTE_S
+    ) -> None:
         self.limit = limit
+        self.period_s = period_s
         self.share = share
         self.level = level
         self._refilled_s = now_s
 
     @property
     def capacity(self) -> float:
-        """A minute's worth of this router's share, at least one unit."""
+        """A period's worth of this router's share, at least one unit."""
         return max(self.limit * self.share, 1.0)
 
     @property
@@ -53,7 +62,7 @@ class Bucket:
 
     def refill(self, now_s: float) -> None:
         """Add what has come since the last refill."""
-        added = self.limit * self.share / MINUTE_S * (now_s - self._refilled_s)
+        added = self.limit * self.share / self.period_s * (now_s - self._refilled_s)
         self.level = min(self.level + added, self.capacity)
         self._refilled_s = now_s
 
@@ -62,7 +71,7 @@ class Bucket:
         missing = min(amount, self.capacity) - self.level
         if missing <= 0:
             return 0.0
-        return missing * MINUTE_S / (self.limit * self.share) if self.share else NO_SHARE_S
+        return missing * self.period_s / (self.limit * self.share) if self.share else NO_SHARE_S
 
     def set_share(self, share: float, now_s: float) -> None:
         """Use another share from now on. A larger bucket fills over time, not at once."""
@@ -72,7 +81,7 @@ class Bucket:
 
 
 class Meter:
-    """What one key or organisation has used on this router."""
+    """What the calls of one scope have used on this router."""
 
     __slots__ = (
         "_share",
@@ -82,6 +91,7 @@ class Meter:
         "limits",
         "requests",
         "running",
+        "spend",
         "tokens",
     )
 
@@ -93,6 +103,7 @@ class Meter:
         self.calls_share = 0
         self.requests: Bucket | None = None
         self.tokens: Bucket | None = None
+        self.spend: Bucket | None = None
         self.limits = RateLimits()
         self.use(limits, now_s)
 
@@ -103,13 +114,15 @@ class Meter:
             self.requests = self._bucket(limits.requests_per_minute, now_s)
         if limits.tokens_per_minute != before.tokens_per_minute:
             self.tokens = self._bucket(limits.tokens_per_minute, now_s)
+        if limits.nano_per_day != before.nano_per_day:
+            self.spend = self._bucket(limits.nano_per_day, now_s, DAY_S)
         if limits.calls_at_once != before.calls_at_once:
             self.calls_share = int(limits.calls_at_once * self._share)
 
     def set_share(self, share: float, calls_share: int, now_s: float, *, is_full: bool) -> None:
         """Use another part from now on. ``is_full`` says that no other router used the limit."""
         self._share, self.calls_share = share, calls_share
-        for bucket in (self.requests, self.tokens):
+        for bucket in (self.requests, self.tokens, self.spend):
             if bucket is not None:
                 bucket.set_share(share, now_s)
                 if self.is_new and is_full:
@@ -118,31 +131,32 @@ class Meter:
 
     def is_idle(self, now_s: float) -> bool:
         """Whether this meter can be forgotten without a change."""
-        for bucket in (self.requests, self.tokens):
+        for bucket in (self.requests, self.tokens, self.spend):
             if bucket is not None:
                 bucket.refill(now_s)
                 if not bucket.is_full:
                     return False
         return not self.running
 
-    def _bucket(self, limit: int, now_s: float) -> Bucket | None:
+    def _bucket(self, limit: int, now_s: float, period_s: float = MINUTE_S) -> Bucket | None:
         if not limit:
             return None
-        return Bucket(limit, self._share, limit * self._share, now_s)
+        return Bucket(limit, self._share, limit * self._share, now_s, period_s)
 
 
 class Permit:
     """Permission for a call to run under limits."""
 
-    __slots__ = ("_ended", "_meters", "_tokens")
+    __slots__ = ("_ended", "_meters", "_nano", "_tokens")
 
-    def __init__(self, meters: tuple[Meter, ...] = (), tokens: int = 0) -> None:
+    def __init__(self, meters: tuple[Meter, ...] = (), tokens: int = 0, nano: int = 0) -> None:
         self._meters = meters
         self._tokens = tokens
+        self._nano = nano
         self._ended = not meters
 
-    def end(self, tokens: int) -> None:
-        """The call is over and has used this many tokens. A second call does nothing."""
+    def end(self, tokens: int, nano: int = 0) -> None:
+        """The call is over, has used so many tokens and cost so much. A second one does nothing."""
         if self._ended:
             return
         self._ended = True
@@ -150,6 +164,8 @@ class Permit:
             meter.running -= 1
             if meter.tokens is not None:
                 meter.tokens.level += self._tokens - tokens
+            if meter.spend is not None:
+                meter.spend.level += self._nano - nano
 
     def headers(self) -> Headers:
         """``x-ratelimit-*`` headers of the tightest limits, as OpenAI's clients know them."""
@@ -175,8 +191,11 @@ class RateLimiter:
         self.join: Callable[[], Awaitable[None]] | None = None
         """Asks the other routers for a part; None when there are none."""
 
-    async def admit(self, limits: tuple[Limit, ...], tokens: int) -> Permit:
-        """Let a call of about ``tokens`` run. Raises ``RateLimited`` and then charges nothing."""
+    async def admit(self, limits: tuple[Limit, ...], tokens: int, nano: int = 0) -> Permit:
+        """Let a call run of about ``tokens``, for which ``nano`` USD are held.
+
+        Raises ``RateLimited`` and then charges nothing.
+        """
         meters = tuple([self._meter(limit) for limit in limits])
         for meter in meters:
             meter.demand += 1
@@ -192,7 +211,9 @@ class RateLimiter:
                 meter.requests.level -= 1
             if meter.tokens is not None:
                 meter.tokens.level -= tokens
-        return Permit(meters, tokens)
+            if meter.spend is not None:
+                meter.spend.level -= nano
+        return Permit(meters, tokens, nano)
 
     def demands(self) -> dict[str, float]:
         """The recent demand for each limit here, by the id under which its parts are leased."""
@@ -225,10 +246,14 @@ class RateLimiter:
                 meter.set_share(parts / PARTS, calls, now_s, is_full=RATE + scope not in others)
 
     def _meter(self, limit: Limit) -> Meter:
-        meter = self._meters.get(limit.scope)
+        scope = limit.scope
+        meter = self._meters.get(scope)
+        if meter is None and limit.pooled and len(self._meters) >= METERS_MAX:
+            scope = limit.pooled
+            meter = self._meters.get(scope)
         if meter is None:
             share = 1.0 if self.routers == 1 else 0.0
-            meter = self._meters[limit.scope] = Meter(limit.limits, share, self._clock())
+            meter = self._meters[scope] = Meter(limit.limits, share, self._clock())
         elif meter.limits is not limit.limits:
             meter.use(limit.limits, self._clock())
         return meter
@@ -245,14 +270,18 @@ class RateLimiter:
         if limits.calls_at_once and meter.running >= meter.calls_share:
             raise _refused(limit, f"{limits.calls_at_once} calls at once", NO_SHARE_S, meter)
         for bucket, amount, what in (
-            (meter.requests, 1, "requests"),
-            (meter.tokens, tokens, "tokens"),
+            (meter.requests, 1, "requests a minute"),
+            (meter.tokens, tokens, "tokens a minute"),
+            # What is left is enough to begin: what a call may cost is far from what it will.
+            (meter.spend, 1, "a day"),
         ):
             if bucket is not None:
                 bucket.refill(now_s)
                 wait_s = bucket.wait_s(amount)
                 if wait_s:
-                    raise _refused(limit, f"{bucket.limit} {what} a minute", wait_s, meter)
+                    is_money = bucket is meter.spend
+                    most = f"${format_usd(bucket.limit)}" if is_money else str(bucket.limit)
+                    raise _refused(limit, f"{most} {what}", wait_s, meter)
 
 
 def _is_forgotten(meter: Meter, now_s: float) -> bool:
@@ -260,9 +289,8 @@ def _is_forgotten(meter: Meter, now_s: float) -> bool:
 
 
 def _refused(limit: Limit, what: str, retry_after_s: float, meter: Meter) -> RateLimited:
-    whose = "this API key" if limit.scope.startswith("key:") else "this organisation"
     return RateLimited(
-        f"{whose} is limited to {what}; try again in {max(retry_after_s, 0.1):.1f} s",
+        f"{limit.whose} limited to {what}; try again in {max(retry_after_s, 0.1):.1f} s",
         retry_after_s=ceil(retry_after_s),
         headers=Permit((meter,)).headers(),
     )

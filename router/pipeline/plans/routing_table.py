@@ -12,6 +12,7 @@ from router.domain.catalog import (
     Deployment,
     Endpoint,
     Limit,
+    LimitRule,
     Model,
     Policy,
     RateLimits,
@@ -56,8 +57,8 @@ class Route(Struct, frozen=True):
 class Grant(Struct, frozen=True, gc=False):
     """Who calls, who pays, and until when (Unix seconds, 0 is forever).
 
-    An empty ``models`` allows every model. ``limits`` are those of the key and the organisation.
-    ``batch`` says that a batch calls for them.
+    An empty ``models`` allows every model. ``limits`` are those of the key and the organisation,
+    ``rules`` the key's limits of some calls. ``batch`` says that a batch calls for them.
     """
 
     organisation_id: int
@@ -66,6 +67,7 @@ class Grant(Struct, frozen=True, gc=False):
     user_id: int = 0
     models: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
+    rules: tuple[LimitRule, ...] = ()
     expires_at_s: int = 0
     batch: bool = False
 
@@ -131,7 +133,8 @@ class RoutingTable(Struct, frozen=True):
     def limits_of(self, organisation_id: int) -> tuple[Limit, ...]:
         """The limits of an organisation as a whole."""
         limits = self.limits.get(organisation_id)
-        return (Limit(f"org:{organisation_id}", limits),) if limits else ()
+        scope = f"org:{organisation_id}"
+        return (Limit(scope, limits, "this organisation is"),) if limits else ()
 
     def budget_of(self, organisation_id: int, key_id: int) -> int:
         """The id of a key's own budget, 0 if it has none."""

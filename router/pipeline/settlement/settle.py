@@ -144,7 +144,7 @@ class CallAccount:
                 settlement = self._short(settlement, short_nano, now_s)
             self.settlement = settlement
             self._release(self.hold, settlement.charge_nano)
-            self.permit.end(settlement.usage.tokens)
+            self.permit.end(settlement.usage.tokens, settlement.charge_nano)
             self._keep(self._record(settlement, http_status, now_s))
         return self.settlement
 

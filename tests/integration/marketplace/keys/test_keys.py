@@ -17,7 +17,9 @@ from marketplace.billing.models import Budget, Window
 from marketplace.keys.forms import MINUTES
 from marketplace.keys.rotation import OVERLAP_MAX, api_key_rotate
 from marketplace.keys.rules import MODELS_ALLOWED_MAX, models_allowed_check
+from marketplace.routing.selectors import snapshot_build
 from marketplace.usage.services import keys_used
+from router.domain.catalog import LimitRule, RateLimits
 from tests.integration.marketplace.ledger import USD, record, settle
 from tests.integration.marketplace.shop import Shop, signed_in
 
@@ -202,3 +204,61 @@ def test_a_call_is_noted_as_use_of_its_key(shop: Shop) -> None:
     assert row.last_used_at is not None
     assert round(row.last_used_at.timestamp() * 1000) == now_ms - 1_000
     assert other.last_used_at is None
+
+
+def test_limits_of_models_and_end_users_are_set_on_the_page_and_over_the_api(shop: Shop) -> None:
+    client, row = signed_in(shop.owner), made_key(shop)
+    lines = [
+        {"model": "author/slug", "usd_per_day": "0.5"},
+        {"each_user": "on", "requests_per_minute": "6"},
+        {},
+    ]
+    sent = {
+        f"rules-{n}-{name}": value for n, line in enumerate(lines) for name, value in line.items()
+    }
+    sent |= {"rules-TOTAL_FORMS": len(lines), "rules-INITIAL_FORMS": 0}
+    assert client.post(f"/keys/{row.pk}", {"name": "mine", **sent}).status_code == 302
+    (published,) = snapshot_build().keys
+    assert published.rules == (
+        LimitRule("author/slug", limits=RateLimits(nano_per_day=USD // 2)),
+        LimitRule(each_user=True, limits=RateLimits(requests_per_minute=6)),
+    )
+    page = client.get(f"/keys/{row.pk}").content.decode()
+    assert 'value="author/slug"' in page
+    assert 'value="0.5"' in page
+    # What the form does not have stays, and what is emptied goes.
+    assert client.post(f"/keys/{row.pk}", {"name": "other"}).status_code == 302
+    assert snapshot_build().keys[0].rules == published.rules
+    new, _ = api_key_rotate(api_key=row, overlap=HOUR)
+    assert snapshot_build().keys[1].rules == published.rules
+    sent |= {"rules-INITIAL_FORMS": 2, "rules-0-model": "", "rules-0-usd_per_day": ""}
+    assert client.post(f"/keys/{row.pk}", {"name": "mine", **sent}).status_code == 302
+    assert snapshot_build().keys[0].rules == published.rules[1:]
+    changed = client.patch(
+        f"/api/v1/keys/{new.pk}",
+        {"rules": [{"each_user": True, "nano_per_day": 7}]},
+        "application/json",
+    )
+    assert changed.json()["rules"] == [{"each_user": True, "nano_per_day": 7}]
+    assert snapshot_build().keys[1].rules == (
+        LimitRule(each_user=True, limits=RateLimits(nano_per_day=7)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([{"requests_per_minute": 1}], "of a model, of each end user, or of both"),
+        ([{"each_user": True}], "needs a number"),
+        ([{"each_user": True, "calls_at_once": 1}] * 2, "make them one"),
+        ([{"model": "no/such", "calls_at_once": 1}], "There is no model no/such"),
+        ([{"model": "author/slug", "calls": 1}], "calls"),
+    ],
+)
+def test_a_limit_that_means_nothing_is_refused(
+    shop: Shop, rules: list[dict[str, object]], said: str
+) -> None:
+    path = f"/api/v1/keys/{made_key(shop).pk}"
+    refused = signed_in(shop.owner).patch(path, {"rules": rules}, "application/json")
+    assert refused.status_code == 400
+    assert said in refused.content.decode()

@@ -132,11 +132,14 @@ def test_a_key_brings_its_own_limits_models_and_budgets(tries: int) -> None:
     for _ in range(tries):
         grant = asked(table, KEY)
     assert grant.purse == Purse(ACCOUNT, (33, 34, 35))
-    assert grant.limits == (Limit("key:5", LIMITS), Limit("org:1", LIMITS))
+    assert grant.limits == (
+        Limit("key:5", LIMITS, "this API key is"),
+        Limit("org:1", LIMITS, "this organisation is"),
+    )
     assert grant.models == ("a/m",)
     session = asked(table, sign_session(CLAIMS, PEPPER))
     assert session.purse == Purse(ACCOUNT, (33, 35))
-    assert session.limits == (Limit("org:1", LIMITS),)
+    assert session.limits == (Limit("org:1", LIMITS, "this organisation is"),)
     assert (session.key_id, session.user_id, session.models) == (0, 9, ())
 
 

@@ -12,6 +12,7 @@ from msgspec import structs
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Limit, Organisation, RateLimits
 from router.domain.errors import CreditExhausted, RateLimited
+from router.pipeline.access import rate_limit
 from router.pipeline.access.rate_limit import Permit, RateLimiter
 from router.ports.upstream import Answer, UpstreamFailed
 from tests.unit.router.pipeline.line import USED, FakeUpstream, Line, snapshot, until
@@ -21,9 +22,9 @@ ANSWER = Answer(b"{}", "application/json", USED)
 
 
 def limited(
-    requests: int = 0, tokens: int = 0, calls: int = 0, scope: str = "key:1"
+    requests: int = 0, tokens: int = 0, calls: int = 0, nano: int = 0, scope: str = "key:1"
 ) -> tuple[Limit, ...]:
-    return (Limit(scope, RateLimits(requests, tokens, calls)),)
+    return (Limit(scope, RateLimits(requests, tokens, calls, nano), "this key is", "pooled"),)
 
 
 async def test_a_minutes_worth_at_once_and_then_as_it_is_refilled() -> None:
@@ -68,6 +69,33 @@ async def test_tokens_are_charged_by_what_was_used_in_the_end() -> None:
     clock.now_s = 30.1
     (await limiter.admit(mine, 100)).end(0)
     assert dict((await limiter.admit(mine, 0)).headers())["x-ratelimit-remaining-tokens"] == "101"
+
+
+async def test_dollars_are_those_held_and_then_those_charged() -> None:
+    clock = Clock()
+    limiter = RateLimiter(clock)
+    mine = limited(nano=86_400)
+    first = await limiter.admit(mine, 0, 50_000)
+    await limiter.admit(mine, 0, 50_000)
+    with pytest.raises(RateLimited, match=r"limited to \$0.0000864 a day; try again in 13601.0 s"):
+        await limiter.admit(mine, 0, 1)
+    first.end(0, 10_000)
+    await limiter.admit(mine, 0, 26_400)
+    with pytest.raises(RateLimited):
+        await limiter.admit(mine, 0, 1)
+    clock.now_s = 1.1
+    await limiter.admit(mine, 0, 1)
+
+
+async def test_beyond_the_bound_new_scopes_count_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rate_limit, "METERS_MAX", 2)
+    limiter = RateLimiter(Clock())
+    for scope in ("a", "b", "c"):
+        await limiter.admit(limited(requests=1, scope=scope), 0)
+    with pytest.raises(RateLimited):
+        await limiter.admit(limited(requests=1, scope="d"), 0)
 
 
 async def test_a_call_larger_than_the_limit_waits_for_a_full_bucket() -> None:

@@ -195,7 +195,7 @@ async def test_a_limit_that_is_new_here_is_asked_for_at_once() -> None:
     beating = asyncio.create_task(right.view.run())
     try:
         right.limiter.join = right.view.beat_now
-        limits = (Limit("key:1", RateLimits(calls_at_once=3)),)
+        limits = (Limit("key:1", RateLimits(calls_at_once=3), "this key is"),)
         for _ in range(3):
             await right.limiter.admit(limits, 0)
     finally:
