@@ -59,6 +59,7 @@ AUDITED: Mapping[str, Audited] = {
     "agents.Agent": Audited(without=("registered_at", "seen_at", "digest", "token")),
     "endpoints.OwnEndpoint": Audited("organisation_id", ("created_at", "sealed_key")),
     "pipelines.Pipeline": Audited("organisation_id", ("created_at", "definition_text")),
+    "presets.Preset": Audited("organisation_id", ("created_at", "created_by")),
     "providers.Listing": Audited("provider.organisation_id", ("created_at", "updated_at")),
     "routing.Policy": Audited(without=("created_at",)),
     "routing.RouteTuning": Audited(without=("updated_at",)),

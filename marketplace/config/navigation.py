@@ -97,6 +97,12 @@ SECTIONS = (
                 frozenset({"own-endpoint", "own-endpoint-new", "own-endpoint-rotate"}),
                 guide="how-to/use-your-own-endpoint/",
             ),
+            Entry(
+                _("Presets"),
+                "presets",
+                frozenset({"preset", "preset-new"}),
+                guide="how-to/use-presets/",
+            ),
             Entry(_("First call"), "start", guide="tutorial/first-call/"),
             Entry(
                 _("Webhooks"),

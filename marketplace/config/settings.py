@@ -230,6 +230,7 @@ INSTALLED_APPS = [
     "marketplace.agents",
     "marketplace.usage",
     "marketplace.keys",
+    "marketplace.presets",
     "marketplace.inference",
     "marketplace.webhooks",
     "marketplace.batches",

@@ -16,6 +16,7 @@ from marketplace.catalog.prices import price_of
 from marketplace.catalog.reservations import workers_reserved
 from marketplace.endpoints.selectors import own_parts
 from marketplace.keys.limits import RULE_LIMITS, rules_of
+from marketplace.presets.selectors import presets_in_force
 from marketplace.routing.models import Policy, PolicyState
 from marketplace.routing.priors import Prior, priors_in_force
 from router.contracts.snapshot import Snapshot
@@ -74,6 +75,7 @@ def snapshot_build() -> Snapshot:
         organisations=_organisations(),
         budgets=_budgets(),
         ended_sessions=ended_sessions(),
+        presets=_presets(),
     )
 
 
@@ -251,6 +253,20 @@ def _budgets() -> tuple[wire.Budget, ...]:
     return tuple(
         wire.Budget(row.pk, row.organisation_id, user_id=row.user_id or 0, key_id=row.key_id or 0)
         for row in rows
+    )
+
+
+def _presets() -> tuple[wire.Preset, ...]:
+    return tuple(
+        wire.Preset(
+            row.organisation_id,
+            row.name,
+            row.version,
+            model=row.model,
+            system=row.system,
+            fields=json.dumps(row.parameters),
+        )
+        for row in presets_in_force()
     )
 
 

@@ -16,6 +16,7 @@ from router.domain.catalog import (
     Organisation,
     Policy,
     Pool,
+    Preset,
     Worker,
 )
 from router.domain.keys import EndedSession
@@ -39,6 +40,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     budgets: tuple[Budget, ...] = ()
     canaries: tuple[Canary, ...] = ()
     ended_sessions: tuple[EndedSession, ...] = ()
+    presets: tuple[Preset, ...] = ()
     schema: int = SNAPSHOT_SCHEMA
 
 

@@ -245,6 +245,21 @@ class Budget(Struct, frozen=True, gc=False):
     key_id: int = 0
 
 
+class Preset(Struct, frozen=True):
+    """What an organisation's calls say by a name: the version in force of ``@preset/<name>``.
+
+    ``model`` is "" if calls name one themselves. ``system`` are instructions, "" for none.
+    ``fields`` is the text of a JSON object: the other fields of a body.
+    """
+
+    organisation_id: int
+    name: str
+    version: int
+    model: str = ""
+    system: str = ""
+    fields: str = "{}"
+
+
 class ApiKey(Struct, frozen=True):
     """A caller's credential as a digest (:func:`router.domain.keys.digest_key`), never in clear.
 

@@ -104,6 +104,13 @@ class ModelUnknown(CallError):
     status = 404
 
 
+class PresetUnknown(CallError):
+    """The key's organisation has no preset of that name."""
+
+    code = "preset_not_found"
+    status = 404
+
+
 class CallUnknown(CallError):
     """The key's organisation made no call with that id."""
 

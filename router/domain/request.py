@@ -163,7 +163,8 @@ class InferenceRequest(Struct, frozen=True, gc=False):
 
     ``traceparent`` and ``parent_span_id`` come from
     :func:`router.domain.tracing.traceparent_of`. ``end_user`` is that of the header, whatever the
-    body says. ``fallbacks`` are models to try when ``model``
+    body says. ``asked`` is what the call names if that is no model (a preset's version, ``auto``),
+    ``why`` says how its model was chosen then. ``fallbacks`` are models to try when ``model``
     cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
     """
 
@@ -177,6 +178,8 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     parent_span_id: str = ""
     app: App = NO_APP
     end_user: str = ""
+    asked: str = ""
+    why: str = ""
     fallbacks: tuple[str, ...] = ()
     prompt_bytes: int = 0
     aside_bytes: int = 0

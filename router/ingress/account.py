@@ -153,6 +153,8 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
         "outcome": record.outcome,
         "status": record.http_status,
         "finish_reason": record.finish_reason or None,
+        "asked": record.asked or None,
+        "why": record.why or None,
         "app": record.app or None,
         "app_title": record.app_title or None,
         "place": record.place or None,

@@ -31,11 +31,11 @@ from router.domain.request import (
     prioritised,
     traced,
 )
-from router.ingress import description, listing, quote
+from router.ingress import description, listing, presets, quote
 from router.ingress.account import Account
 from router.ingress.attribution import Attribution
 from router.ingress.errors import error_headers
-from router.ingress.faces.face import Answering, Arrival
+from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.messages import face as messages
 from router.ingress.faces.responses import face as responses
 from router.ingress.faces.responses.turns import BELOW, Turns
@@ -184,7 +184,7 @@ class API:
                 )
                 if path == responses.PATH:
                     return await self._respond(exchange, arrival)
-                return await self._serve(exchange, *face.read(exchange, arrival))
+                return await self._serve(exchange, *self._read(face, exchange, arrival))
             if path.startswith(BELOW):
                 return await self._turns.answered(exchange)
         elif method == "GET":
@@ -205,15 +205,30 @@ class API:
         """Serve a response, which may go on from earlier ones and may be kept."""
         earlier, is_kept = await self._turns.earlier(exchange)
         arrival = msgspec.structs.replace(arrival, earlier=earlier, is_kept=is_kept)
-        call, answering = responses.FACE.read(exchange, arrival)
+        call, answering = self._read(responses.FACE, exchange, arrival)
         if is_kept:
             answering = self._turns.keeping(exchange, answering)
         await self._serve(exchange, call, answering)
 
+    def _read(
+        self, face: Face, exchange: Exchange, arrival: Arrival
+    ) -> tuple[InferenceRequest, Answering]:
+        """The call, with what its preset says, if it names one."""
+        given, grant = exchange.body, exchange.grant
+        if grant is None or face.is_root or presets.MARK_BYTES not in given:
+            return face.read(exchange, arrival)
+        exchange.body, asked = presets.applied(arrival.table, grant, exchange.path, given)
+        try:
+            call, answering = face.read(exchange, arrival)
+        finally:
+            exchange.body = given  # Forwarded as it came, and so known to an Idempotency-Key.
+        return msgspec.structs.replace(call, asked=asked), answering
+
     async def _count_tokens(self, exchange: Exchange) -> None:
         """Estimate the tokens of a message's prompt. Nothing runs and nothing is charged."""
         grant = self._gateway.authenticate(exchange.credential)
-        call = messages.counted(exchange.body, Arrival("", 0.0, 0))
+        body, _ = presets.applied(self._gateway.table, grant, exchange.path, exchange.body)
+        call = messages.counted(body, Arrival("", 0.0, 0))
         find_route(self._gateway.table, grant, call)
         await exchange.answer(200, JSON, listing.encode({"input_tokens": call.prompt_tokens}))
 

@@ -44,6 +44,7 @@ KINDS: dict[str, str | Promise] = {
     "providers.listing": _("Listing"),
     "webhooks.webhooksecret": _("Signing secret"),
     "pipelines.pipeline": _("Pipeline"),
+    "presets.preset": _("Preset"),
     "routing.policy": _("Policy"),
     "routing.routetuning": _("Tuning of a route"),
 }

@@ -20,6 +20,7 @@ from marketplace.endpoints import api as endpoints
 from marketplace.keys import api as keys
 from marketplace.planning.advisor import api as advisor
 from marketplace.planning.whatif import api as what_ifs
+from marketplace.presets import api as presets
 from marketplace.providers import api as offerings
 from marketplace.providers import pipelines_api as pipelines
 from marketplace.providers import providers_api as providers
@@ -40,6 +41,7 @@ router.register("members", accounts.MembershipViewSet)
 router.register("keys", keys.ApiKeyViewSet)
 router.register("budgets", budgets.BudgetViewSet)
 router.register("endpoints", endpoints.OwnEndpointViewSet)
+router.register("presets", presets.PresetViewSet)
 router.register("models", browse.ModelViewSet)
 router.register("providers", providers.ProviderViewSet)
 router.register("pools", catalog.PoolViewSet)

@@ -23,6 +23,7 @@ from marketplace.planning.advisor import pages as advisor
 from marketplace.planning.whatif import pages as what_ifs
 from marketplace.predictions import pages as predictions
 from marketplace.predictions.new_page import prediction_new
+from marketplace.presets import pages as presets
 from marketplace.providers import pages as providers
 from marketplace.providers import pipelines_pages as pipelines
 from marketplace.providers.on_sale import pages as sold
@@ -65,6 +66,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "endpoints/<int:endpoint_id>/remove", endpoints.endpoint_remove, name="own-endpoint-remove"
     ),
+    path("presets", presets.presets, name="presets"),
+    path("presets/new", presets.preset_new, name="preset-new"),
+    path("presets/<slug:name>", presets.preset, name="preset"),
+    path("presets/<slug:name>/retire", presets.retire, name="preset-retire"),
     path("batches", batches.batches, name="batches"),
     path("batches/upload", batches.upload, name="batch-upload"),
     path("batches/<str:public_id>", batches.batch, name="batch"),

@@ -15,6 +15,7 @@ from router.domain.catalog import (
     LimitRule,
     Model,
     Policy,
+    Preset,
     RateLimits,
 )
 from router.domain.keys import EndedSession
@@ -97,9 +98,9 @@ class RoutingTable(Struct, frozen=True):
     ``stand_ins`` are those that stand for a model of the market, by organisation and that model.
     ``by_slug`` has the names of the market's models that are called so after their author.
     ``keys`` are by digest, ``keys_by_id`` the same ones by id, ``limits`` and ``budgets`` by
-    organisation, ``ended_sessions`` by user. ``unkept`` are organisations that keep no responses.
-    Authentication fills ``seen`` with the grants of keys already used with this table, so that they
-    need no digest. It goes when the table goes.
+    organisation, ``ended_sessions`` by user, ``presets`` by organisation and name. ``unkept`` are
+    organisations that keep no responses. Authentication fills ``seen`` with the grants of keys
+    already used with this table, so that they need no digest. It goes when the table goes.
     """
 
     version: int
@@ -113,6 +114,7 @@ class RoutingTable(Struct, frozen=True):
         default_factory=dict[int, list[EndedSession]]
     )
     unkept: frozenset[int] = frozenset()
+    presets: dict[tuple[int, str], Preset] = field(default_factory=dict[tuple[int, str], Preset])
     by_slug: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     stand_ins: dict[int, dict[str, Model]] = field(default_factory=dict[int, dict[str, Model]])
     seen: dict[str, Grant] = field(default_factory=dict[str, Grant])
@@ -200,6 +202,7 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         budgets=budgets,
         ended_sessions=ended_sessions,
         unkept=frozenset(row.id for row in snapshot.organisations if not row.keeps_responses),
+        presets={(preset.organisation_id, preset.name): preset for preset in snapshot.presets},
         by_slug=_by_slug(snapshot.models),
         stand_ins=_stand_ins(snapshot.models),
     )

@@ -43,6 +43,10 @@ def route_headers(
             f"total;dur={queue_ms + hedged_ms + upstream_ms:.2f}",
         ),
     ]
+    if request.asked:
+        headers.append(("x-route-asked", request.asked))
+    if request.why:
+        headers.append(("x-route-why", request.why))
     if trace.told is not None:
         headers.append(("x-route-place", str(trace.told.place)))
         headers.append(("x-route-eta-ms", str(round(trace.told.eta_s * 1e3))))
@@ -65,6 +69,8 @@ def route_report(
     price = plan.price(endpoint.deployment)
     return {
         "request_id": request.id,
+        "asked": request.asked or None,
+        "why": request.why or None,
         "pool": endpoint.pool.name,
         "worker": endpoint.worker.id,
         "hardware": endpoint.pool.hardware,

@@ -201,6 +201,8 @@ class CallAccount:
             parent_span_id=request.parent_span_id,
             app=request.app.host,
             app_title=request.app.title,
+            asked=request.asked,
+            why=request.why,
             model=request.model,
             kind=request.kind,
             outcome=settlement.outcome,

@@ -32,6 +32,7 @@ from marketplace.endpoints.services import own_endpoint_list
 from marketplace.pipelines.services import pipeline_apply
 from marketplace.planning.advisor.models import Advice
 from marketplace.predictions.models import Prediction
+from marketplace.presets.services import preset_save
 from marketplace.providers.services import listing_create
 from marketplace.usage.models import UsageEvent
 from marketplace.webhooks.services import secret_rotate, webhook_send
@@ -160,6 +161,9 @@ def open_acme(shop: Shop) -> Acme:
         input_text='{"prompt": "asked-by-acme"}',
         priority="standard",
     )
+    preset, _ = preset_save(
+        organisation=organisation, name="brief-of-acme", system="Be brief as Acme is."
+    )
     event = UsageEvent.objects.get()
     transfer = Transfer.objects.filter(credit=shop.provider_account).first()
     assert transfer is not None
@@ -193,6 +197,7 @@ def open_acme(shop: Shop) -> Acme:
         "worker-tokens": (agent.token.pk, agent.token),
         "pipelines": (pipeline.name, pipeline),
         "endpoints": (endpoint.pk, endpoint),
+        "presets": (preset.pk, preset),
         "files": (file.public_id, file),
         "batches": (batch.public_id, batch),
         "predictions": (prediction.uid, prediction),

@@ -19,6 +19,8 @@ from marketplace.accounts.services import api_key_create, member_set, organisati
 from marketplace.billing.budgets.services import budget_set
 from marketplace.config.urls import api as urls_api
 from marketplace.config.urls import pages as urls_pages
+from marketplace.presets.models import Preset
+from marketplace.presets.services import preset_save
 from tests.integration.marketplace.shop import Shop, open_shop
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +39,7 @@ class Furnished:
     invitation: Invitation
     owners_invitation: Invitation
     budget_id: int
+    preset: Preset
 
 
 Value = Callable[[Furnished], object]
@@ -144,6 +147,9 @@ PAGES = [
         {"overlap_hours": "1"},
         "key-rotate",
     ),
+    Write("post", "/presets/new", P.KEYS, {"name": "new"}, "preset-new"),
+    Write("post", lambda f: f"/presets/{f.preset.name}", P.KEYS, {"model": "x"}, "preset"),
+    Write("post", lambda f: f"/presets/{f.preset.name}/retire", P.KEYS, {}, "preset-retire"),
     Write("post", "/budgets/organisation", P.MONEY, {"budget_usd": "5"}, "organisation-budget"),
     Write(
         "post",
@@ -256,6 +262,14 @@ API = [
     ),
     Write(
         "post",
+        "/api/v1/presets",
+        P.KEYS,
+        {"organisation": "acme", "name": "n", "system": "Be brief."},
+        "presets",
+    ),
+    Write("delete", lambda f: f"/api/v1/presets/{f.preset.pk}", P.KEYS, None, "presets"),
+    Write(
+        "post",
         "/api/v1/budgets",
         P.MONEY,
         {"organisation": "acme", "limit_nano": 5, "window": "month"},
@@ -322,6 +336,7 @@ def furnished(kept_database: None) -> Furnished:
         asked("asked@example.com", Role.VIEWER),
         asked("owner-to-be@example.com", Role.OWNER),
         budget_set(organisation=organisation, limit_nano=5).pk,
+        preset_save(organisation=organisation, name="brief", system="Be brief.")[0],
     )
 
 
@@ -402,7 +417,7 @@ def test_a_stranger_is_told_of_nothing(
 
 
 def test_no_write_of_a_page_is_missing_above() -> None:
-    parts = ("organisation/", "keys/", "budgets/", "billing/")
+    parts = ("organisation/", "keys/", "presets/", "budgets/", "billing/")
     # Reading, switching between one's own, and numbers of statements.
     not_writes = {"organisation-switch", "payment", "statement-csv", "statement-pdf"}
     there = {
@@ -415,7 +430,7 @@ def test_no_write_of_a_page_is_missing_above() -> None:
 
 def test_no_write_of_the_api_is_missing_above() -> None:
     ours = {"organisations", "members", "invitations", "keys", "budgets", "payments"}
-    ours |= {"auto-recharge", "credit-requests"}
+    ours |= {"auto-recharge", "credit-requests", "presets"}
     # Anybody founds an organisation; refunds are the staff's.
     elsewhere = {("post", "organisations"), ("post", "payments/refund")}
     there = set()

@@ -48,6 +48,7 @@ def secrets_of(acme: Acme) -> set[str]:
         *("acme", "Acme", "owner@example.com", "of-acme", "new@example.com", "gpu-of-acme"),
         *("a gift", "a transfer", str(rows["usage"].pk), rows["keys"].masked),
         *("lines-of-acme", "asked-by-acme", "192.0.78.9", "…6789"),
+        "Be brief as Acme is.",
     }
 
 
@@ -180,6 +181,7 @@ def named(route: str, acme: Acme) -> str:
         "int:invitation_id": rows["invitations"],
         "str:number": rows["invoices"],
         "str:name": shop.worker.pool.name,
+        "slug:name": "brief-of-acme",
         "str:agent": "gpu-of-acme",
         "str:worker_id": shop.worker.worker_id,
         # Only staff see these, whoever's they are.
