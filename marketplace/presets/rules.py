@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from marketplace.catalog.models import AIModel
 from marketplace.shared.texts import unkept_in
 from router.contracts.wire import UNREADABLE
-from router.domain.request import Wishes
+from router.domain.request import AUTO, Wishes
 
 NAME_MAX = 60
 SYSTEM_MAX = 8_000
@@ -36,7 +36,7 @@ def preset_check(*, model: str, system: str, parameters: dict[str, Any], before:
     that a preset cannot have.
     """
     name = model.partition(":")[0]
-    is_known = not name or model == before
+    is_known = name in {"", AUTO} or model == before
     if not is_known and not AIModel.objects.filter(name=name).exists():
         raise ValidationError(
             {

@@ -13,6 +13,8 @@ from router.domain.tracing import traceparent_of
 BYTES_PER_TOKEN = 4
 """Used for a worker that reports no usage: the usual figure for English."""
 
+AUTO = "auto"
+"""Instead of a model: the router chooses one for the call."""
 
 DEADLINE_MS_MAX = 24 * 60 * 60 * 1_000
 

@@ -51,6 +51,7 @@ from router.ingress.progress import Progress
 from router.ingress.proxy.forward import Forwarder
 from router.ingress.proxy.pass_through import PassThrough, is_job, no_such
 from router.pipeline.gateway import Client, Gateway
+from router.pipeline.plans.auto import is_auto
 from router.pipeline.plans.naming import find_route, named, own_first, whole_name
 from router.pipeline.plans.routing_table import Grant
 from router.pipeline.recorders.history import Histories
@@ -229,7 +230,8 @@ class API:
         grant = self._gateway.authenticate(exchange.credential)
         body, _ = presets.applied(self._gateway.table, grant, exchange.path, exchange.body)
         call = messages.counted(body, Arrival("", 0.0, 0))
-        find_route(self._gateway.table, grant, call)
+        if not is_auto(call):
+            find_route(self._gateway.table, grant, call)
         await exchange.answer(200, JSON, listing.encode({"input_tokens": call.prompt_tokens}))
 
     async def _serve(
@@ -242,6 +244,8 @@ class API:
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
         call = self._attribution.attributed(exchange.grant, call, exchange.headers)
+        if is_auto(call):
+            call = self._gateway.chosen(exchange.grant, call)
         call = own_first(self._gateway.table, exchange.grant, call)
         forwarder = self._forwarder
         if forwarder is not None:

@@ -35,6 +35,7 @@ from router.pipeline.attempts.dispatch import Dispatcher
 from router.pipeline.attempts.starting import WaitingRoom
 from router.pipeline.holds.counting import WorkerCounts
 from router.pipeline.holds.holding import Holding
+from router.pipeline.plans.auto import choose
 from router.pipeline.plans.plan import Plan, make_plan
 from router.pipeline.plans.routing_table import EMPTY_TABLE, Grant, RoutingTable
 from router.pipeline.settlement.cover import Cover, single_events
@@ -213,6 +214,18 @@ class Gateway:
         """The plan of a call that does not run, and the expected tokens of its prompt."""
         plan = self.planned(grant, request)
         return plan, self._holding.prompt_tokens(plan.request)
+
+    def chosen(self, grant: Grant, request: InferenceRequest) -> InferenceRequest:
+        """The call of the model that suits it best: see :mod:`router.pipeline.plans.auto`."""
+        tenant, asked = grant.organisation_id, request.completion_tokens_asked
+        tokens = self._dispatcher.scheduler.tokens
+        return choose(
+            self.table,
+            grant,
+            request,
+            seconds=self.service_s,
+            answer_tokens=lambda model: tokens.answer(model, tenant, asked),
+        )
 
     async def _admitted(self, grant: Grant, request: InferenceRequest) -> tuple[Plan, Hold, Permit]:
         """Everything that a call needs before it may wait for a worker."""
