@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 
 from router.domain.catalog import Policy
 from router.scheduling.estimates.positive_fit import PositiveFit
-from router.scheduling.estimates.tokens import TokenEstimates
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.batch import Batch, Generation
 from router.scheduling.worker_models.engine import Engine, followed
 from router.scheduling.worker_models.engine_speed import EngineSpeed
-from router.scheduling.worker_models.places import Places
 
 
 def ticket(prompt: float, answer: float, *, streams: bool = True) -> Ticket:
@@ -236,56 +234,6 @@ def test_engines_that_are_gone_are_no_siblings_any_more() -> None:
     assert speed.first_factor == pytest.approx(1.0)
     other.retire()
     assert (speed.engines, speed.first_factor, speed.step_factor) == (0, 1.0, 1.0)
-
-
-# Places
-
-
-def test_too_few_places_grow_with_the_answers_seen_at_once() -> None:
-    places = Places(1)
-    for decoding in range(1, 20):
-        places.began(min(decoding, places.count + places.reserve), 1.0, 0.1, 0.1)
-    assert places.count == 19
-
-
-def test_too_many_places_shrink_when_prompts_wait_for_others_to_end() -> None:
-    places = Places(16)
-    for _ in range(10):
-        places.began(3, 3.0, 2.0, 0.1)
-    assert places.count == 3
-
-
-def test_a_late_prompt_of_an_engine_with_room_says_nothing_of_its_places() -> None:
-    places = Places(16)
-    places.began(10, 9.0, 0.1, 0.1)
-    for _ in range(10):
-        places.began(4, 3.0, 2.0, 0.1)
-    assert places.count == 16
-
-
-# Tokens
-
-
-def test_prompts_are_estimated_from_bytes_as_workers_count_them() -> None:
-    tokens = TokenEstimates()
-    assert tokens.error("m") is None
-    assert tokens.prompt("m", 400) == 100
-    for _ in range(300):
-        tokens.counted("m", 300, 100)
-    assert tokens.prompt("m", 300) == pytest.approx(100, rel=0.02)
-    assert tokens.error("m") == pytest.approx(0, abs=0.02)
-    assert tokens.prompt("other", 400) == 100
-
-
-def test_answers_are_expected_by_tenant_and_bound_once_enough_were_seen() -> None:
-    tokens = TokenEstimates()
-    for _ in range(30):
-        tokens.answered("m", 1, 0, 400)
-        tokens.answered("m", 2, 0, 10)
-    assert tokens.answer("m", 1, 0) == pytest.approx(400, rel=0.05)
-    assert tokens.answer("m", 2, 0) == pytest.approx(10, rel=0.5)
-    assert tokens.answer("m", 1, 50) <= 50
-    assert 10 < tokens.answer("m", 3, 0) < 400
 
 
 def test_an_engine_tells_what_share_of_its_prompts_was_cached_lately() -> None:
