@@ -104,6 +104,9 @@ def directives() -> list[str]:
 def test_browsers_may_follow_the_form_to_stripe_only_where_payments_are_on(
     shop: Shop, settings: Any
 ) -> None:
+    stand_in = settings.STRIPE_API_URL
+    assert f"form-action 'self' https://checkout.stripe.com {stand_in}" in directives()
+    settings.STRIPE_API_URL = settings.STRIPE_API
     assert "form-action 'self' https://checkout.stripe.com" in directives()
     settings.PAYMENTS_ON = False
     assert "form-action 'self'" in directives()
