@@ -249,8 +249,11 @@ class API:
         call = own_first(self._gateway.table, exchange.grant, call)
         forwarder = self._forwarder
         if forwarder is not None:
-            owned = named(self._gateway.table, exchange.grant, call).model
-            if await forwarder.forwarded(exchange, owned):
+            table = self._gateway.table
+            owned = named(table, exchange.grant, call).model
+            # Else how long a refusal takes would tell that another organisation has the model.
+            is_there = table.route_for(exchange.grant, owned) is not None
+            if is_there and await forwarder.forwarded(exchange, owned):
                 return
         if quote.HEADER in exchange.headers:
             body = quote.quote_of(*self._gateway.quoted(exchange.grant, call))

@@ -45,7 +45,7 @@ def named(table: RoutingTable, grant: Grant, request: InferenceRequest) -> Infer
 
     A name that no model has is kept. Raises ``RequestInvalid`` for an ambiguous one.
     """
-    if request.model in table.routes:
+    if table.route_for(grant, request.model) is not None:
         return request
     name, _, suffix = request.model.rpartition(":")
     sort = SUFFIXES.get(suffix)
@@ -54,7 +54,7 @@ def named(table: RoutingTable, grant: Grant, request: InferenceRequest) -> Infer
     else:
         wishes = msgspec.structs.replace(request.wishes, sort=request.wishes.sort or sort)
     whole = whole_name(table, grant, name)
-    if whole not in table.routes:
+    if table.route_for(grant, whole) is None:
         return request
     return msgspec.structs.replace(request, model=whole, wishes=wishes)
 

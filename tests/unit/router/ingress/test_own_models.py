@@ -1,5 +1,8 @@
 """Models that an organisation has alone: its own calls go there, and nobody else learns of them."""
 
+from itertools import product
+from typing import cast
+
 import msgspec
 import pytest
 
@@ -8,6 +11,7 @@ from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from router.domain.protocols import OWN_OPENAI
 from router.domain.request import MaxPrice
+from router.ingress.proxy.forward import Forwarder
 from router.ports.upstream import Answer, UpstreamFailed
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import (
@@ -91,10 +95,12 @@ async def test_no_door_tells_an_own_model_from_one_that_does_not_exist() -> None
             )
             return answer.status_code, answer.text.replace(model, "MODEL")
 
-        for path, body in POSTS.items():
+        for (path, body), suffix in product(POSTS.items(), ("", ":nitro")):
             for headers in ({}, {"X-Route-Quote": "1"}):
-                mine = await told("POST", path, MINE, json=body(MINE), headers=headers)
-                no = await told("POST", path, UNKNOWN, json=body(UNKNOWN), headers=headers)
+                mine, no = [
+                    await told("POST", path, model, json=body(model + suffix), headers=headers)
+                    for model in (MINE, UNKNOWN)
+                ]
                 assert mine == no
                 assert mine[0] == 404, path
         for path in GETS:
@@ -114,6 +120,28 @@ async def test_no_door_tells_an_own_model_from_one_that_does_not_exist() -> None
         assert fell.status_code == 200
     assert "~9" not in line.upstream.called
     assert all(record.model == "a/m" for record in line.records)
+
+
+class Elsewhere:
+    """The other routers, of which one has every model."""
+
+    def __init__(self) -> None:
+        self.asked_for: list[str] = []
+
+    async def forwarded(self, _: object, model: str) -> bool:
+        self.asked_for.append(model)
+        return False
+
+    def streams(self, _: object) -> bool:
+        return False
+
+
+async def test_a_refusal_takes_no_way_over_another_router() -> None:
+    line, elsewhere = Line(FakeUpstream(works), catalog=with_own()), Elsewhere()
+    async with calling(line, forwarder=cast("Forwarder", elsewhere)) as client:
+        for key, model in ((OTHERS_KEY, MINE), (OTHERS_KEY, UNKNOWN), (KEY, MINE)):
+            await client.post("/v1/chat/completions", headers=bearer(key), json=asking(model))
+    assert elsewhere.asked_for == [MINE], "only its organisation's call"
 
 
 async def test_others_calls_pass_as_if_there_were_no_own_endpoint() -> None:
