@@ -83,7 +83,7 @@ def reasons(ordered: Sequence[Place], sent: Sequence[Try] = ()) -> list[str]:
     if not lost:
         tried = any(try_.attempt["worker_id"] != chosen["worker_id"] for try_ in sent)
         return [said("whyLeft" if tried else "whyOnly", worker=chosen["worker_id"])]
-    score = number_format(chosen["score"], decimal_pos=SCORE_DECIMALS)
+    score = number_format(round(chosen["score"], SCORE_DECIMALS), decimal_pos=SCORE_DECIMALS)
     sentences = [said("whyChosen", worker=chosen["worker_id"], n=len(ordered), score=score)]
     for place in lost[:REASONS_MAX]:
         loser = place.candidate

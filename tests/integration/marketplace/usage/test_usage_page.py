@@ -198,7 +198,7 @@ def test_the_decision_in_words() -> None:
         [
             candidate("c", "unhealthy", 0.0),
             candidate("b", "slower", 0.4),
-            candidate("a", "chosen", 0.15),
+            candidate("a", "chosen", 0.1496),
         ]
     )
     assert [place.candidate["worker_id"] for place in found] == ["a", "b", "c"]
