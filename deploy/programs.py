@@ -83,8 +83,9 @@ CHROMIUM = Program(
     "usr/lib/chromium/chromium-headless-shell",
     also=("chromium", "chromium-browser", "google-chrome"),
 )
-"""64 MB to download, and what it depends on. 520 MB then in a bare root. Chromium without its own window: a page
-in a fresh context takes 0.08 s of processor, not 0.28."""
+"""64 MB to download, and what it depends on; 520 MB then in a bare root. It is Chromium without its
+own window: a page in a fresh context takes 0.08 s of processor, not 0.28.
+"""
 CURL = Program("curl", "usr/bin/curl")
 RABBITMQ = Program("rabbitmq-server", "usr/sbin/rabbitmq-server", launched=False)
 """22 MB to download, 60 MB then. Its own script wants a user: `tests/rabbitmq.py` starts it."""
