@@ -419,7 +419,7 @@ def test_a_stranger_is_told_of_nothing(
 def test_no_write_of_a_page_is_missing_above() -> None:
     parts = ("organisation/", "keys/", "presets/", "budgets/", "billing/")
     # Reading, switching between one's own, and numbers of statements.
-    not_writes = {"organisation-switch", "payment", "statement-csv", "statement-pdf"}
+    not_writes = {"organisation-switch", "payment", "statement-csv", "statement-pdf", "focus-csv"}
     there = {
         pattern.name
         for pattern in urls_pages.urlpatterns
