@@ -159,6 +159,10 @@ class ModelUnknown(NotFound):
     code = "model_not_found"
 
 
+class PresetUnknown(NotFound):
+    code = "preset_not_found"
+
+
 class CallUnknown(NotFound):
     code = "call_not_found"
 
