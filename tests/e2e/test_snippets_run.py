@@ -64,6 +64,9 @@ TIMEOUT_S = 300
 TOKENS = {"ROUTER_ADMIN_TOKEN", "WAYPOST_METRICS_TOKEN"}
 ASSIGNED = re.compile(r"\Aexport (\w+)=.*\s*\Z")
 """All that some snippets do; they print nothing, and so what they set is printed."""
+TABLE = "transactions.csv"
+"""An earlier snippet of the page makes it."""
+MAKES_TABLE = ".venv/bin/python -m workers.backends.triton.fraud.transactions 2000"
 REFUSALS_FAIL = 'curl() { command curl --fail-with-body "$@"; }\n'
 
 
@@ -75,6 +78,8 @@ def test_a_program_runs_as_it_is(program: Snippet, local_stack: LocalStack) -> N
 @pytest.mark.parametrize("lines", COMMANDS, ids=str)
 def test_shell_lines_run_as_they_are(lines: Snippet, local_stack: LocalStack) -> None:
     text = ASSIGNED.sub(r"\g<0>\nprintenv \1", lines.text)
+    if TABLE in text and MAKES_TABLE not in text:
+        text = f"{MAKES_TABLE} > {TABLE}\n{text}"
     output = run(["bash", "-euo", "pipefail", "-c", REFUSALS_FAIL + text], local_stack)
     assert output.strip()
     if "chat/completions" in lines.text:
