@@ -344,6 +344,10 @@ class Connection(asyncio.Protocol):
         else:
             self._is_last = True
 
+    def end(self) -> None:
+        """Close it as soon as what was written is sent."""
+        self._transport.close()
+
     def overdue(self, now_s: float) -> None:
         """End what has exceeded its time bound."""
         shared = self._shared

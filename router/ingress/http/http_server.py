@@ -74,9 +74,11 @@ class HTTPServer:
         await self._loop.connect_accepted_socket(lambda: Connection(self.shared), connected)
 
     def close(self) -> None:
-        """Stop enforcing time bounds."""
+        """Stop enforcing time bounds, and end the connections that are left once they are sent."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        for connection in list(self.shared.connections):
+            connection.end()
 
     def _sweep(self) -> None:
         now_s = self._loop.time()
