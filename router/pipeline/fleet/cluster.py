@@ -74,7 +74,9 @@ class ClusterView:
         self._heard_s = clock()
         self._is_cut_off = False
         self._absent_until_s = -inf
+        self._turn = asyncio.Lock()
         self._is_withdrawn = False
+        self._has_left = False
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -117,6 +119,11 @@ class ClusterView:
 
     async def beat(self) -> None:
         """Renew membership and leases once, and learn which routers are there."""
+        async with self._turn:
+            if not self._has_left:
+                await self._beat()
+
+    async def _beat(self) -> None:
         self._begun += 1
         number = self._begun
         self._my_demands = self._demands() | self._limiter.demands()
@@ -142,11 +149,13 @@ class ClusterView:
         await self.beat()
 
     async def leave(self) -> None:
-        """Give up membership and leases at once instead of letting them expire."""
-        try:
-            await self._cluster.leave(self._me.router_id)
-        except LedgerUnavailable as error:
-            log.warning("cluster: left without a word: %s", error)
+        """Give up membership and leases at once instead of letting them expire. No beat follows."""
+        async with self._turn:
+            self._has_left = True
+            try:
+                await self._cluster.leave(self._me.router_id)
+            except LedgerUnavailable as error:
+                log.warning("cluster: left without a word: %s", error)
 
     def _take_in(self, beat: Beat) -> None:
         now_s = self._clock()

@@ -108,6 +108,13 @@ async def test_a_router_that_leaves_frees_its_slots_at_once() -> None:
     assert other.slots["one-0"] == 4
 
 
+async def test_a_router_that_leaves_in_the_middle_of_a_beat_is_gone() -> None:
+    mine, other, _ = await two(snapshot())
+    await asyncio.gather(mine.view.beat(), mine.view.leave(), mine.view.beat())
+    await other.view.beat()
+    assert other.view.members.keys() == {other.name}
+
+
 async def test_a_stopping_router_owns_nothing_and_keeps_the_slots_of_its_calls() -> None:
     mine, other, _ = await two(snapshot())
     ticket = Ticket("t", ("1@one-0",), Policy(1, 1, MODEL), arrived_s=0, expires_s=1e9)
