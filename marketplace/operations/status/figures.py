@@ -83,7 +83,9 @@ def _standings(going_on: dict[str, Incident]) -> list[Standing]:
         if row := going_on.get(part):
             found.append(Standing(part, works=False, since=row.began_at))
         elif part is Part.JOBS:
-            found.append(Standing(part, works=is_watched and not queues_silent()))
+            # A stack that has just started for the first time is not disturbed.
+            works = None if age_s is None else is_watched and not queues_silent()
+            found.append(Standing(part, works=works))
         elif part is Part.PAGES:
             # This page is one of them.
             found.append(Standing(part, works=True))

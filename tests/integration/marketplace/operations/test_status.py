@@ -91,7 +91,9 @@ def test_the_page_tells_everybody_what_is_recorded(shop: Shop) -> None:
     settled_call(shop)
     settled_call(shop, outcome=Outcome.WORKER_FAILED)
     deployment_rollups_compute()
-    assert "unknown" in Client().get("/status").text, "nobody has looked yet"
+    first = Client().get("/status")
+    assert "unknown" in first.text, "nobody has looked yet"
+    assert not first.context["status"].disturbed
     caches["process"].clear()
     beat_of_control()
     since = timezone.now() - 5 * MINUTE
