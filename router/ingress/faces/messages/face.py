@@ -22,7 +22,7 @@ from router.ingress.faces.openai import parse_call
 from router.ingress.http.exchange import Exchange
 
 PATH = "/v1/messages"
-COUNT_PATH = PATH + "/count_tokens"
+COUNT_PATH: str = PATH + "/count_tokens"
 
 
 def counted(body: bytes, arrival: Arrival) -> InferenceRequest:
