@@ -32,6 +32,7 @@ LEFT_OUT = {
     "contracts/oip.py": "copies tensors, which others do in C",
     "contracts/sealing.py": "opens a key once",
     "contracts/snapshot.py": "is nothing but structs",
+    "domain/errors.py": "has defaults of a class that one of its instances replaces",
     "ingress/account.py": "answers what is not a call",
     "ingress/description.py": "answers what is not a call",
     "ingress/listing.py": "answers what is not a call",
