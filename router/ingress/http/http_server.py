@@ -26,7 +26,8 @@ class HTTPServer:
     def __init__(self, app: App, limits: Limits, cors_origins: frozenset[str]) -> None:
         self._loop = asyncio.get_running_loop()
         self.shared = Shared(app, limits, cors_origins)
-        self._servers: list[asyncio.Server] = []
+        # Compiled code insists on asyncio's tuple of sockets; uvloop's servers have a list.
+        self._servers: list[Any] = []
         self._sweep_s = min(SWEEP_S, min(self.shared.bounds_s.values()) / SWEEPS)
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -50,8 +51,9 @@ class HTTPServer:
         """
         self.shared.closing = True
         for server in self._servers:
-            sockets: Any = server.sockets  # uvloop has a list where asyncio has a tuple.
-            listening = [socket.socket(fileno=os.dup(listener.fileno())) for listener in sockets]
+            listening = [
+                socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets
+            ]
             server.close()
             await asyncio.gather(*(self._take(connected) for connected in _waiting(listening)))
         self._servers.clear()
