@@ -109,7 +109,8 @@ def lanes(*, nightly: bool) -> list[list[Part]]:
     """What runs side by side, each lane one part after the other.
 
     Servers, browsers and faults mostly wait: they have the processors when they ask for them. What
-    computes takes the time that they leave, and so both processors are busy to the end.
+    computes takes the time that they leave. None of it comes after the rest, so that both
+    processors are busy to the end.
     """
     checks = Part("check", ("make", "--no-print-directory", "--keep-going", "check"))
     pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation", "tests/judge")
@@ -123,7 +124,7 @@ def lanes(*, nightly: bool) -> list[list[Part]]:
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
     long = [histories, *compiled()] if nightly else []
     waiting = [[servers], [e2e], [faults]]
-    computing = [[market], [unit, checks, *long]]
+    computing = [[market], [unit, *long], [checks]]
     return [*waiting, *([yielding(part) for part in lane] for lane in computing)]
 
 

@@ -20,7 +20,6 @@ from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.xdist_group("calls")
 
-SECOND_START_MAX_S = 60
 LINES, KILLS = 10_000, 8
 """More lines than are answered before the last kill."""
 
@@ -91,10 +90,16 @@ def test_the_services_cannot_write_the_books_and_commands_of_the_owner_can(
 
 
 @pytest.fixture(scope="module")
-def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """A second one, which others do not mind being killed."""
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack, float]]:
+    """A second one, which others do not mind being killed, and the seconds of its first start."""
+    began = time.monotonic()
     with running_stack(tmp_path_factory.mktemp("own") / "home", "--no-emulated") as stack:
-        yield stack
+        yield stack, time.monotonic() - began
+
+
+@pytest.fixture
+def own_stack(started: tuple[LocalStack, float]) -> LocalStack:
+    return started[0]
 
 
 @pytest.mark.nightly  # On a second stack, for some minutes.
@@ -108,8 +113,9 @@ def test_a_batch_is_answered_and_charged_line_by_line_whatever_is_killed(
 
 @pytest.mark.nightly  # A second stack, started twice.
 def test_a_sigkilled_stack_leaves_nothing_and_its_data_is_there_again(
-    own_stack: LocalStack,
+    started: tuple[LocalStack, float],
 ) -> None:
+    own_stack, first_start_s = started
     demo = own_stack.demo
     running = state.load(own_stack.home)
     assert running is not None
@@ -121,9 +127,10 @@ def test_a_sigkilled_stack_leaves_nothing_and_its_data_is_there_again(
         "services live on",
     )
 
-    started = time.monotonic()
+    began = time.monotonic()
     again = own_stack.up("--no-emulated")
     assert again.returncode == 0, again.stderr
-    assert time.monotonic() - started < SECOND_START_MAX_S
+    # Its database is made, and its demo filled in.
+    assert time.monotonic() - began < first_start_s
     assert own_stack.demo == demo
     assert demo["api_key"] in again.stdout
