@@ -1,7 +1,6 @@
 """Models that an organisation has alone: its own calls go there, and nobody else learns of them."""
 
 from itertools import product
-from typing import cast
 
 import msgspec
 import pytest
@@ -11,9 +10,9 @@ from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from router.domain.protocols import OWN_OPENAI
 from router.domain.request import MaxPrice
-from router.ingress.proxy.forward import Forwarder
 from router.ports.upstream import Answer, UpstreamFailed
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
+from tests.unit.router.ingress.two_routers import owned_elsewhere
 from tests.unit.router.pipeline.line import (
     ACCOUNT,
     COST_NANO,
@@ -122,26 +121,21 @@ async def test_no_door_tells_an_own_model_from_one_that_does_not_exist() -> None
     assert all(record.model == "a/m" for record in line.records)
 
 
-class Elsewhere:
-    """The other routers, of which one has every model."""
-
-    def __init__(self) -> None:
-        self.asked_for: list[str] = []
-
-    async def forwarded(self, _: object, model: str) -> bool:
-        self.asked_for.append(model)
-        return False
-
-    def streams(self, _: object) -> bool:
-        return False
-
-
 async def test_a_refusal_takes_no_way_over_another_router() -> None:
-    line, elsewhere = Line(FakeUpstream(works), catalog=with_own()), Elsewhere()
-    async with calling(line, forwarder=cast("Forwarder", elsewhere)) as client:
-        for key, model in ((OTHERS_KEY, MINE), (OTHERS_KEY, UNKNOWN), (KEY, MINE)):
-            await client.post("/v1/chat/completions", headers=bearer(key), json=asking(model))
-    assert elsewhere.asked_for == [MINE], "only its organisation's call"
+    here = Line(FakeUpstream(works), catalog=with_own())
+    knows_one_key = msgspec.structs.replace(with_own(), keys=snapshot().keys)
+    there = Line(FakeUpstream(works), catalog=knows_one_key)  # Would tell the stranger 401.
+    async with owned_elsewhere(MINE, with_own(), here, there) as client:
+        for key, model, status in (
+            (OTHERS_KEY, MINE, 404),
+            (OTHERS_KEY, UNKNOWN, 404),
+            (KEY, MINE, 200),
+        ):
+            answer = await client.post(
+                "/v1/chat/completions", headers=bearer(key), json=asking(model)
+            )
+            assert answer.status_code == status
+    assert (len(here.records), len(there.records)) == (0, 1), "only its organisation's call"
 
 
 async def test_others_calls_pass_as_if_there_were_no_own_endpoint() -> None:

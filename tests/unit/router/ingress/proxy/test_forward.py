@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -14,25 +13,18 @@ from router.adapters.memory import MemoryCluster
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import ApiKey, Policy
 from router.domain.keys import digest_key
-from router.ingress.http.exchange import Exchange
 from router.ingress.proxy.forward import FORWARDED, Forwarder
-from router.pipeline.access.rate_limit import RateLimiter
-from router.pipeline.attempts.dispatch import Dispatcher
-from router.pipeline.fleet.cluster import ClusterView
-from router.pipeline.plans.routing_table import build_table
-from router.ports.cluster import Member
 from router.ports.upstream import Answer
-from router.scheduling.scheduler import Scheduler
 from router.settings import Limits
 from router.upstream.http import HTTPClient
 from tests.unit.router.ingress.serving import calling
+from tests.unit.router.ingress.two_routers import GONE, owned_elsewhere, view_of
 from tests.unit.router.pipeline.line import ACCOUNT, KEY, PEPPER, USED, FakeUpstream, Line, snapshot
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 OTHER_KEY = "another-key"
 AUTH = {"authorization": f"Bearer {KEY}"}
 CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
-GONE = "http://127.0.0.1:1"
 
 
 def shop():
@@ -41,18 +33,6 @@ def shop():
     other = ApiKey(6, digest_key(OTHER_KEY, PEPPER), organisation_id=2, account_id=ACCOUNT)
     policies = (Policy(1, 1, "a/m", shared=True),)
     return structs.replace(made, keys=(*made.keys, other), policies=policies)
-
-
-async def view_of(cluster: MemoryCluster, name: str, url: str) -> ClusterView:
-    """A member's view, apart from any line: slots are not what this is about."""
-    clock = time.monotonic
-    dispatcher = Dispatcher(Scheduler(queue_max=1, random=random.Random(5).random), {}, clock=clock)
-    view = ClusterView(
-        Member(name, url), cluster, dispatcher, RateLimiter(clock), ttl_s=60, clock=clock
-    )
-    view.use(build_table(shop()))
-    await view.beat()
-    return view
 
 
 @contextlib.asynccontextmanager
@@ -65,8 +45,8 @@ async def two_routers(
     client: HTTPClient
     async with HTTPClient(Limits(), AddressPolicy(EVERYWHERE)) as client, calling(right) as there:
         for number, url in enumerate((str(there.base_url).rstrip("/"), *also)):
-            await view_of(cluster, f"other-{number}", url)
-        view = await view_of(cluster, "left", GONE)
+            await view_of(cluster, f"other-{number}", url, shop())
+        view = await view_of(cluster, "left", GONE, shop())
         async with calling(left, forwarder=Forwarder(view, client, PEPPER, 10_000)) as here:
             yield here, there, left
 
@@ -112,22 +92,11 @@ async def test_the_mark_of_a_forwarded_call_cannot_be_made_up_and_lets_nobody_in
     assert left.records
 
 
-class _Noting(Forwarder):
-    """Forwards nothing, and notes whose owner was looked for."""
-
-    def __init__(self) -> None:
-        self.models: list[str] = []
-
-    async def forwarded(self, exchange: Exchange, model: str) -> bool:
-        self.models.append(model)
-        return False
-
-
 async def test_the_owner_of_a_model_is_found_by_every_name_for_it() -> None:
-    noting = _Noting()
-    async with calling(Line(FakeUpstream(lambda _: ANSWER)), forwarder=noting) as client:
+    here, there = (Line(FakeUpstream(lambda _: ANSWER)) for _ in range(2))
+    async with owned_elsewhere("a/m", snapshot(), here, there) as client:
         for name in ("a/m", "a/m:floor", "m", "m:fastest"):
             body = {**CHAT, "model": name}
             answer = await client.post("/v1/chat/completions", json=body, headers=AUTH)
             assert answer.headers["x-route-model"] == "a/m"
-    assert noting.models == ["a/m"] * 4
+    assert (len(here.records), len(there.records)) == (0, 4)
