@@ -70,7 +70,7 @@ def main() -> int:
         return 1
     began = time.monotonic()
     partial = BUILDS_FOLDER / f"{PARTIAL}{os.getpid()}"
-    print("Compiling the router: two minutes of a processor …", flush=True)
+    print("Compiling the router: five minutes of a processor …", flush=True)
     try:
         written = write_package(SOURCES, partial / SOURCES.name)
         _compile(partial, written)

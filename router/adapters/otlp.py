@@ -43,7 +43,7 @@ class SpanRecorder:
 
     def close(self) -> None:
         """Send what is left. Blocks."""
-        self._processor.shutdown()
+        self._processor.shutdown()  # type: ignore[no-untyped-call]
 
 
 def spans_of(record: UsageRecord, resource: Resource) -> list[ReadableSpan]:

@@ -233,7 +233,7 @@ def _little(datatype: str) -> Any:
 
 def _flat(values: Any) -> Iterator[Any]:
     if isinstance(values, list):
-        for value in values:  # pyright: ignore[reportUnknownVariableType]
+        for value in values:
             yield from _flat(value)
     else:
         yield values

@@ -97,7 +97,7 @@ class Candidates:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Candidates) and self.listed() == other.listed()
 
-    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    __hash__ = None  # type: ignore[assignment]
 
 
 NO_CANDIDATES = Candidates()

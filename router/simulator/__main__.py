@@ -55,10 +55,10 @@ def main() -> int:
         _check(arguments, names, loads)
     except (ValueError, OSError) as error:
         return _refuse(str(error))
-    error = None if arguments.size_error < 0 else arguments.size_error
+    size_error = None if arguments.size_error < 0 else arguments.size_error
     by_load: dict[float, list[Figures]] = {}
     for load in loads:
-        scenario = scenarios(load, Sizes(arguments.size_cv, error))[arguments.scenario]
+        scenario = scenarios(load, Sizes(arguments.size_cv, size_error))[arguments.scenario]
         print(f"\n{scenario.name} at load {load:g}: {scenario.about}")
         print(f"{arguments.requests:,} requests, seed {arguments.seed}; ms; EMULATED hardware")
         print(HEAD, flush=True)
@@ -98,9 +98,10 @@ def _engines(arguments: argparse.Namespace) -> int:
     known = engine_scenarios()
     names = list(known) if arguments.engines == "all" else arguments.engines.split(",")
     placers = arguments.placers.split(",")
-    for name, known_names in [*((n, known) for n in names), *((p, PLACERS) for p in placers)]:
-        if name not in known_names:
-            return _refuse(f"no {name!r}; there are {', '.join(known_names)}")
+    for wanted, there in ((names, known), (placers, PLACERS)):
+        for name in wanted:
+            if name not in there:
+                return _refuse(f"no {name!r}; there are {', '.join(there)}")
     options = Options(
         arguments.seeds, StepForm(arguments.form), arguments.load_factor, arguments.duration
     )

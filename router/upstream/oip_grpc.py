@@ -19,7 +19,7 @@ from router.upstream.http import resolve_allowed
 from router.upstream.oip_http import HEADER_LENGTH, TRACEPARENT
 
 SCHEME = "grpc://"
-END: Any = grpc.aio.EOF  # pyright: ignore
+END: Any = grpc.aio.EOF
 FAILED_ENDS_S = 1.0
 """How long a stream goes on after its model has failed.
 

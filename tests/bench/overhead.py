@@ -147,10 +147,10 @@ def _measure(options: argparse.Namespace) -> str:
         async def run() -> float:
             line = _with_journal(settings, fleet, folder) if options.journal else serve(settings)
             serving = asyncio.ensure_future(line)
-            await asyncio.to_thread(load.stdout.readline)  # pyright: ignore[reportOptionalMemberAccess]
+            await asyncio.to_thread(load.stdout.readline)
             sampler.start()
             before_s = time.process_time()
-            await asyncio.to_thread(load.stdout.readline)  # pyright: ignore[reportOptionalMemberAccess]
+            await asyncio.to_thread(load.stdout.readline)
             sampler.stop()
             spent_s = time.process_time() - before_s
             serving.cancel()

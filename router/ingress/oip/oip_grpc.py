@@ -136,7 +136,7 @@ class _Stream:
             raise asyncio.CancelledError("the client left while it was written to") from error
 
 
-class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore[reportUntypedBaseClass]
+class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
     """``inference.GRPCInferenceService`` without repository and shared memory."""
 
     def __init__(

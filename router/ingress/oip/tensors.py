@@ -179,9 +179,9 @@ def _check_texts(tensor: Tensor, values: list[Any]) -> None:
 def _are_texts(values: Any, shape: list[int]) -> bool:
     if not shape:
         return isinstance(values, str)
-    if not isinstance(values, list) or len(values) != shape[0]:  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(values, list) or len(values) != shape[0]:
         return False
-    return all(_are_texts(value, shape[1:]) for value in values)  # pyright: ignore[reportUnknownVariableType]
+    return all(_are_texts(value, shape[1:]) for value in values)
 
 
 def _check_binary(tensor: Tensor, raw: memoryview) -> None:

@@ -116,9 +116,9 @@ def by_loadgen(asked: Asked) -> list[Timed]:
         )
         # It ends with its standard input, which therefore stays open until it has spoken.
         with process:
-            process.stdin.write(encode(request).decode() + "\n")  # pyright: ignore[reportOptionalMemberAccess]
-            process.stdin.flush()  # pyright: ignore[reportOptionalMemberAccess]
-            said = process.stdout.readlines()  # pyright: ignore[reportOptionalMemberAccess]
+            process.stdin.write(encode(request).decode() + "\n")
+            process.stdin.flush()
+            said = process.stdout.readlines()
         if not said or not isinstance(decode(said[-1], type=Report), Measured):
             raise RuntimeError(f"{RUNNER}: {''.join(said[-5:])[-1500:]}")
         lines = Path(folder, "samples.jsonl").read_text().splitlines()

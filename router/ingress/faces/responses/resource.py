@@ -1,6 +1,6 @@
 """A response as clients get it: what was asked, and what came of it."""
 
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -110,7 +110,7 @@ def _given(value: Any) -> Any:
 
 def _each(value: Any) -> Any:
     if isinstance(value, list):
-        return [_given(item) for item in cast("list[Any]", value)]
+        return [_given(item) for item in value]
     return _given(value)
 
 
