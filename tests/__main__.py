@@ -1,5 +1,8 @@
 """The whole test run: lanes side by side, and at the end, alone, what is about time.
 
+The static checks begin at once. The rest waits until one process has met every test, because each
+of some two hundred would otherwise compile the same modules.
+
 The parts share a PostgreSQL and a Valkey. What a part prints is kept until it ends, then shown in
 one piece. The log ends with a line for each failure and one that counts, and the exit status is 1
 when anything failed.
@@ -105,14 +108,19 @@ def pytest_part(
     return Part(name, argv, env or {})
 
 
+CHECKS = Part("check", ("make", "--no-print-directory", "--keep-going", "check"))
+COLLECTION = Part(
+    "collection", (sys.executable, "-m", "pytest", "--collect-only", "-p", "no:terminal")
+)
+
+
 def lanes(*, nightly: bool) -> list[list[Part]]:
-    """What runs side by side, each lane one part after the other.
+    """What runs side by side, and beside the checks, each lane one part after the other.
 
     Servers, browsers and faults mostly wait: they have the processors when they ask for them. What
     computes takes the time that they leave. None of it comes after the rest, so that both
     processors are busy to the end.
     """
-    checks = Part("check", ("make", "--no-print-directory", "--keep-going", "check"))
     pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation", "tests/judge")
     # Each worker collects all tests of a part, which takes it seconds of processor.
     unit = pytest_part("unit", *pure, workers=2 if nightly else 0, nightly=nightly)
@@ -124,7 +132,7 @@ def lanes(*, nightly: bool) -> list[list[Part]]:
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
     long = [histories, *compiled()] if nightly else []
     waiting = [[servers], [e2e], [faults]]
-    computing = [[market], [unit, *long], [checks]]
+    computing = [[market], [unit, *long]]
     return [*waiting, *([yielding(part) for part in lane] for lane in computing)]
 
 
@@ -199,11 +207,13 @@ def main(argv: list[str]) -> int:
     with contextlib.closing(DataServices()) as data:
         data.start()
         os.environ |= {"DATABASE_URL": data.database_url, "BROKER_URL": data.broker_url}
-        with concurrent.futures.ThreadPoolExecutor(len(beside)) as pool:
+        with concurrent.futures.ThreadPoolExecutor(len(beside) + 1) as pool:
+            checks = pool.submit(reported, yielding(CHECKS), timeout_s)
+            ended = [reported(COLLECTION, timeout_s)]
             side_by_side = pool.map(
                 lambda lane: [reported(part, timeout_s) for part in lane], beside
             )
-            ended = [part for lane in side_by_side for part in lane]
+            ended += [checks.result(), *(part for lane in side_by_side for part in lane)]
         ended.append(reported(timed(nightly=nightly), timeout_s))
     return close(ended, time.monotonic() - began)
 
