@@ -127,7 +127,7 @@ def lanes(*, nightly: bool) -> list[list[Part]]:
     servers = pytest_part("servers", "--dist=loadfile", *SERVERS, workers=2, nightly=nightly)
     others = ("tests/integration/marketplace", *(f"--ignore={path}" for path in SERVERS))
     market = pytest_part("marketplace", "--dist=loadfile", *others, workers=2, nightly=nightly)
-    e2e = pytest_part("e2e", "--dist=loadgroup", "tests/e2e", workers=2, nightly=nightly)
+    e2e = pytest_part("e2e", "--dist=loadfile", "tests/e2e", workers=2, nightly=nightly)
     faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale(nightly))
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
     long = [histories, *compiled()] if nightly else []

@@ -1,4 +1,4 @@
-"""Which integration tests share servers that take long to start, and which files take longest."""
+"""Which tests share servers that take long to start, and which files take longest."""
 
 SERVERS = (
     "tests/contract",
@@ -24,8 +24,19 @@ TOGETHER = {
         "tests/integration/marketplace/benchmarks/loadgen/test_callers.py",
         "tests/integration/marketplace/benchmarks/runs/test_measuring.py",
     ),
+    # They call the demo's models, and look at how quick that was or at what was called.
+    "calls": (
+        "tests/e2e/test_first_call.py",
+        "tests/e2e/test_playgrounds.py",
+        "tests/e2e/test_real_stack.py",
+        "tests/e2e/test_side_by_side.py",
+        "tests/e2e/test_snippets_run.py",
+        "tests/e2e/test_waypost_command.py",
+    ),
 }
 LONG = (
+    "tests/e2e/test_accessibility.py",
+    "tests/e2e/test_providing.py",
     "tests/integration/local/test_commands.py",
     "tests/integration/marketplace/planning/whatif/test_what_if.py",
     "tests/integration/marketplace/usage/test_usage.py",

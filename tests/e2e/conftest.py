@@ -1,6 +1,4 @@
-"""The whole product, a browser for each file, pages where the demo's user is signed in, and other
-customers.
-"""
+"""The whole product, a browser, pages where the demo's user is signed in, and other customers."""
 
 import os
 from collections.abc import Iterator
@@ -41,8 +39,8 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack
         yield stack
 
 
-# Of a file: while a browser is open, its thread has an event loop that other tests would meet.
-@pytest.fixture(scope="module")
+# Of this folder: while a browser is open, its thread has an event loop that other tests would meet.
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
     with open_browser(chromium) as browser:
         yield browser
@@ -96,12 +94,8 @@ print(api_key_create(organisation=organisation, name="tests")[1])
 
 @pytest.fixture(scope="module")
 def customer(request: pytest.FixtureRequest, local_stack: LocalStack) -> Iterator[httpx.Client]:
-    """Calls the router for an organisation of the file's own, whose usage nobody else looks at.
-
-    Two processes may share the tests of a file, and each has one.
-    """
-    name = request.module.__name__.rpartition(".")[2].replace("_", "-")
-    slug = f"{name}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    """Calls the router for an organisation of the file's own, whose usage nobody else looks at."""
+    slug = request.module.__name__.rpartition(".")[2].replace("_", "-")
     made = local_stack.manage("shell", "-v", "0", "-c", CUSTOMER.format(slug=slug))
     assert made.returncode == 0, made.stderr
     headers = {"Authorization": f"Bearer {made.stdout.strip()}"}

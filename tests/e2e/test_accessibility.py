@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.browser import open_browser, sign_in
+from tests.browser import sign_in
 from tests.e2e.screenshots import CHAT_MODEL, LOOKS, PAGES
 from tests.local_stack import LocalStack
 
@@ -85,9 +85,11 @@ def benchmark(page: Page, web_url: str) -> None:
     "look",
     ["light", *(pytest.param(look, marks=pytest.mark.nightly) for look in ("dark", "phone"))],
 )
-def test_no_page_has_a_serious_barrier(look: str, chromium: str, local_stack: LocalStack) -> None:
-    with open_browser(chromium) as browser:
-        page = browser.new_context(**LOOKS[look], locale="en", reduced_motion="reduce").new_page()
+def test_no_page_has_a_serious_barrier(
+    look: str, browser: Browser, local_stack: LocalStack
+) -> None:
+    with browser.new_context(**LOOKS[look], locale="en", reduced_motion="reduce") as context:
+        page = context.new_page()
         said_in_console: list[str] = []
         page.on("console", lambda m: said_in_console.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: said_in_console.append(str(error)))

@@ -3,7 +3,6 @@
 import re
 import time
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import sign_in
@@ -11,8 +10,6 @@ from tests.local_stack import LocalStack
 from tests.patience import PATIENCE_S
 
 # What one called last is on top: these share the demo's usage and run one after the other.
-pytestmark = pytest.mark.xdist_group("calls")
-
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 ANSWER_TIMEOUT_MS = 1_000 * PATIENCE_S
 CLICKS_MAX = 6

@@ -3,14 +3,11 @@
 import json
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.test_accessibility import violations
 from tests.local_stack import LocalStack
 from tests.patience import PATIENCE_S
-
-pytestmark = pytest.mark.xdist_group("calls")
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 EMULATED_MODEL = "emulated/llama-2-70b-chat"

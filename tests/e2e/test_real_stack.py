@@ -18,8 +18,6 @@ from tests.embedded import wait_until
 from tests.local_stack import LocalStack, running_stack
 from tests.patience import PATIENCE_S
 
-pytestmark = pytest.mark.xdist_group("calls")
-
 LINES, KILLS = 10_000, 8
 """More lines than are answered before the last kill."""
 

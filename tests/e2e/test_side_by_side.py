@@ -5,13 +5,10 @@ import struct
 import zlib
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.local_stack import LocalStack
 from tests.patience import PATIENCE_S
-
-pytestmark = pytest.mark.xdist_group("calls")
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 ANSWER_TIMEOUT_MS = 1_000 * PATIENCE_S

@@ -14,8 +14,6 @@ from tests.local_stack import LocalStack
 from tests.sign_in_site import PROVIDER, SignInSite, sign_in_site
 
 # One site for all of them.
-pytestmark = pytest.mark.xdist_group("signing in")
-
 PASSWORD = "correct-horse-battery"
 CODE_STEP_S = 30
 

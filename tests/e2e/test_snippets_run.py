@@ -16,8 +16,6 @@ from tests.architecture.pages import DOCS, ROOT, Snippet
 from tests.examples import rest_nightly
 from tests.local_stack import LocalStack
 
-pytestmark = pytest.mark.xdist_group("calls")
-
 TUTORIAL = DOCS / "tutorial" / "first-call.md"
 """It tells at length what the README tells in short; and so do their tests."""
 GUIDES = DOCS / "how-to"

@@ -15,8 +15,6 @@ import pytest
 from tests.local_stack import LocalStack
 from workers.backends.triton.fraud.transactions import FEATURES
 
-pytestmark = pytest.mark.xdist_group("calls")
-
 CHAT = "huggingfacetb/smollm2-135m-instruct"
 FRAUD = "waypost/fraud-scorer"
 EMBEDDINGS = "wordllama/wordllama-256"
