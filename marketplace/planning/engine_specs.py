@@ -1,9 +1,9 @@
 """Engines of a profile as the simulator has them. Pure."""
 
 from marketplace.benchmarks.profiles.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
-from router.simulator.batching import EngineSpec
-from router.simulator.kv_cache import BLOCK_TOKENS
-from router.simulator.sessions import Lengths, Load
+from router.simulator.engines.batching import EngineSpec
+from router.simulator.engines.kv_cache import BLOCK_TOKENS
+from router.simulator.engines.sessions import Lengths, Load
 
 STEP_TOKENS = 2048
 """An engine computes so many in a step at most: a common default."""

@@ -19,20 +19,20 @@ import msgspec
 
 from router.domain.catalog import Policy
 from router.scheduling.policies import POLICIES
-from router.simulator.batching import StepForm
-from router.simulator.capacity import CAPACITY_HEAD, capacity_line, carried, layouts
-from router.simulator.compare import REFERENCE, Figures, compare
-from router.simulator.engine import MODEL, Answers
-from router.simulator.engine_compare import (
+from router.simulator.engines.batching import StepForm
+from router.simulator.engines.compare import (
     ENGINE_HEAD,
     PLACERS,
     Options,
     compare_engines,
     engine_line,
 )
-from router.simulator.engine_scenarios import engine_scenarios
-from router.simulator.plot import plot
-from router.simulator.scenarios import scenarios
+from router.simulator.engines.scenarios import engine_scenarios
+from router.simulator.slots.capacity import CAPACITY_HEAD, capacity_line, carried, layouts
+from router.simulator.slots.compare import REFERENCE, Figures, compare
+from router.simulator.slots.plot import plot
+from router.simulator.slots.scenarios import scenarios
+from router.simulator.slots.simulation import MODEL, Answers
 from router.simulator.workload import Sizes, recorded
 
 HEAD = (

@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from router.domain.catalog import Policy
 from router.domain.request import Priority
-from router.simulator.engine import MODEL, Setup, Simulation
-from router.simulator.hardware import Machine
+from router.simulator.slots.machine import Machine
+from router.simulator.slots.simulation import MODEL, Setup, Simulation
 from router.simulator.workload import Arrival, Sizes
 
 AHEAD = 1.5

@@ -73,6 +73,11 @@ VIOLATIONS = (
         "import router.pipeline.access.authenticate\n",
     ),
     Violation(
+        "A room of the simulator imports only what stands below it",
+        "router/simulator/slots/planted.py",
+        "import router.simulator.engines.kv_cache\n",
+    ),
+    Violation(
         "Adapters, upstream and metering know ports, contracts and domain only",
         "router/metering/planted.py",
         "import router.scheduling.ticket\n",

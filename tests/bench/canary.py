@@ -18,8 +18,8 @@ import msgspec
 
 from marketplace.tuning.trials.trial import Action, Arm, Decision, Evidence, Rules, decide
 from router.domain.catalog import Canary, Policy
-from router.simulator.engine import MODEL, Result, Setup, Simulation
-from router.simulator.scenarios import STUDY_MS, capacity_hz, fleet
+from router.simulator.slots.scenarios import STUDY_MS, capacity_hz, fleet
+from router.simulator.slots.simulation import MODEL, Result, Setup, Simulation
 from router.simulator.workload import Arrival, merged, poisson
 
 LOOK_EVERY_S = 5.0

@@ -20,12 +20,12 @@ import numpy as np
 
 from marketplace.benchmarks.profiles.engine_fit import engine_fit
 from router.domain.catalog import EngineCurve
-from router.simulator.batching import EngineSpec, EngineState
-from router.simulator.engine_run import CUT_SHORT, EngineResult, EngineSimulation
-from router.simulator.engine_scenarios import EngineScenario, engine_scenarios
-from router.simulator.hardware import Event, Trouble
-from router.simulator.kv_cache import BLOCK_TOKENS, KvCache
-from router.simulator.scheduled import Scheduled
+from router.simulator.engines.batching import EngineSpec, EngineState
+from router.simulator.engines.kv_cache import BLOCK_TOKENS, KvCache
+from router.simulator.engines.scenarios import EngineScenario, engine_scenarios
+from router.simulator.engines.scheduled import Scheduled
+from router.simulator.engines.simulation import CUT_SHORT, EngineResult, EngineSimulation
+from router.simulator.trouble import Event, Trouble
 from tests.bench.drift.__main__ import write_between
 from tests.bench.offline import kept_in_flight
 

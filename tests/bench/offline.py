@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from random import Random
 
 from marketplace.benchmarks.loadgen.samples import Sample
-from router.simulator import batching
-from router.simulator.batching import EngineState
+from router.simulator.engines import batching
+from router.simulator.engines.batching import EngineState
 
 
 def kept_in_flight(

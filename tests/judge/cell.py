@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
-from router.simulator.sessions import Load as Chats
+from router.simulator.engines.sessions import Load as Chats
 from tests.judge import load, sessions
 from tests.judge.engine_oracle import EngineOracle
 from tests.judge.engines import EngineServer

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import inf
 
-from router.simulator.placers import outlook
+from router.simulator.engines.placers import outlook
 from tests.judge.engines import EngineServer, body_of, sequence_of
 from tests.judge.hardware import Trouble
 from tests.judge.http_client import Answer, Client

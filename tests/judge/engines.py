@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Struct
 
 from router.domain.request import BYTES_PER_TOKEN
-from router.simulator.batching import EngineSpec, EngineState, Sequence, one_segment
-from router.simulator.engine_scenarios import EVENT_TOKENS
-from router.simulator.kv_cache import BLOCK_TOKENS
-from router.simulator.sessions import SYSTEM_TOKENS, TURN_TOKENS
+from router.simulator.engines.batching import EngineSpec, EngineState, Sequence, one_segment
+from router.simulator.engines.kv_cache import BLOCK_TOKENS
+from router.simulator.engines.scenarios import EVENT_TOKENS
+from router.simulator.engines.sessions import SYSTEM_TOKENS, TURN_TOKENS
 from tests.judge.fleet import Load, Server, Speaks, Tally, called, event, usage, usage_event, whole
 from tests.judge.hardware import Worker
 from tests.judge.http_server import Exchange

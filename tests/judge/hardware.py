@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from router.simulator.batching import EngineSpec
+from router.simulator.engines.batching import EngineSpec
 
 
 class Trouble(StrEnum):

@@ -5,8 +5,8 @@ from math import inf
 import msgspec
 from msgspec import Struct
 
-from router.simulator.engine_scenarios import EngineScenario, engine_scenarios
-from router.simulator.sessions import Load as Chats
+from router.simulator.engines.scenarios import EngineScenario, engine_scenarios
+from router.simulator.engines.sessions import Load as Chats
 from tests.judge.hardware import (
     Hardware,
     SlotClass,

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from random import Random
 
 from router.domain.request import BYTES_PER_TOKEN
-from router.simulator.engine_scenarios import EVENT_TOKENS
-from router.simulator.kv_cache import BLOCK_TOKENS
-from router.simulator.sessions import Load as Chats
-from router.simulator.sessions import Session, plan
+from router.simulator.engines.kv_cache import BLOCK_TOKENS
+from router.simulator.engines.scenarios import EVENT_TOKENS
+from router.simulator.engines.sessions import Load as Chats
+from router.simulator.engines.sessions import Session, plan
 from tests.judge.engines import TEMPLATE_TOKENS, answer_text
 from tests.judge.fleet import MODEL, call_text
 from tests.judge.load import MAX_TOKENS, WORDS, Load

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from router.simulator.sessions import Load as Chats
+from router.simulator.engines.sessions import Load as Chats
 from tests.judge.peers import DIRECT, ORACLE
 from tests.judge.percentiles import mean
 from tests.judge.results import Result, Summary

@@ -6,8 +6,8 @@ from math import inf
 import msgspec
 import pytest
 
-from router.simulator.sessions import Load as Chats
-from router.simulator.sessions import plan
+from router.simulator.engines.sessions import Load as Chats
+from router.simulator.engines.sessions import plan
 from tests.judge import load
 from tests.judge.engines import Body, Message, sequence_of
 from tests.judge.fleet import call_text, called

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from router.simulator.batching import EngineSpec
+from router.simulator.engines.batching import EngineSpec
 from tests.judge import load
 from tests.judge.engine_oracle import EngineOracle
 from tests.judge.engines import EngineServer, answer_text

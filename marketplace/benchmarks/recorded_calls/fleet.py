@@ -31,7 +31,7 @@ from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import offer_in_force
 from router.domain.pricing import Price, Usage, charge_nano
 from router.domain.protocols import protocols_of
-from router.simulator.hardware import Machine
+from router.simulator.slots.machine import Machine
 
 
 class FleetUnknown(ValueError):

@@ -22,10 +22,10 @@ from marketplace.usage.partitions import id_floor
 from router.domain.catalog import Policy
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
-from router.simulator.compare import Figures, compare
-from router.simulator.engine import MODEL
-from router.simulator.hardware import Machine
-from router.simulator.scenarios import Scenario
+from router.simulator.slots.compare import Figures, compare
+from router.simulator.slots.machine import Machine
+from router.simulator.slots.scenarios import Scenario
+from router.simulator.slots.simulation import MODEL
 from router.simulator.workload import Arrival
 
 BLOCKS = 10

@@ -10,9 +10,10 @@ from statistics import fmean
 from msgspec import Struct
 
 from router.domain.catalog import Policy
-from router.simulator.compare import WARM_UP_SHARE, percentile
-from router.simulator.engine import MODEL, Setup, Simulation
-from router.simulator.scenarios import scenarios
+from router.simulator.percentile import percentile
+from router.simulator.slots.compare import WARM_UP_SHARE
+from router.simulator.slots.scenarios import scenarios
+from router.simulator.slots.simulation import MODEL, Setup, Simulation
 from router.simulator.workload import merged
 
 ROUND_ROBIN = "round_robin"

@@ -14,7 +14,7 @@ import scipy
 from marketplace.routing.trials.evidence import Gain
 from marketplace.tuning.drift.detection import STEP_MAX
 from router.domain.catalog import Policy
-from router.simulator.compare import Figures
+from router.simulator.slots.compare import Figures
 from router.simulator.workload import Arrival
 
 Replay = Callable[[Sequence[Arrival], Sequence[Policy], int], Sequence[Figures]]

@@ -44,7 +44,7 @@ from marketplace.tuning.proofs.proof import (
 )
 from marketplace.tuning.telemetry import Window, pairs_of, placed_since
 from router.domain.catalog import Policy
-from router.simulator.compare import Figures
+from router.simulator.slots.compare import Figures
 from router.simulator.workload import Arrival
 
 ARRIVALS_MAX = 5_000

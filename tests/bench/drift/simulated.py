@@ -14,9 +14,10 @@ from marketplace.tuning.drift.detection import stepped
 from router.domain.catalog import Policy
 from router.scheduling.estimates.estimate import SMOOTHING, ServiceEstimate
 from router.scheduling.fleet.worker import EndpointState
-from router.simulator.engine import MODEL, Setup, Simulation
-from router.simulator.hardware import Event, Machine, Trouble
-from router.simulator.scenarios import capacity_hz, fleet
+from router.simulator.slots.machine import Machine
+from router.simulator.slots.scenarios import capacity_hz, fleet
+from router.simulator.slots.simulation import MODEL, Setup, Simulation
+from router.simulator.trouble import Event, Trouble
 from router.simulator.workload import Arrival, Sizes, merged, poisson
 from tests.bench.drift.figures import Samples
 

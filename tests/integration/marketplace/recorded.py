@@ -14,9 +14,9 @@ from router.contracts.record import UsageRecord
 from router.domain.catalog import Policy
 from router.domain.ids import uuid7
 from router.domain.pricing import Price, Usage, charge_nano
-from router.simulator.engine import MODEL, Result, Setup, Simulation
-from router.simulator.hardware import Machine
-from router.simulator.scenarios import capacity_hz
+from router.simulator.slots.machine import Machine
+from router.simulator.slots.scenarios import capacity_hz
+from router.simulator.slots.simulation import MODEL, Result, Setup, Simulation
 from router.simulator.workload import Arrival, Sizes, poisson
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from router.simulator.hardware import Trouble
+from router.simulator.trouble import Trouble
 from tests.bench.drift.figures import Samples, recovered_s, recovery, windows
 from tests.bench.drift.live import fleet_file
 from tests.bench.drift.simulated import (

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from router.simulator.kv_cache import BLOCK_TOKENS
+from router.simulator.engines.kv_cache import BLOCK_TOKENS
 from tests.simulation.virtual_time import Stuck, run
 from workers.backends.emulator.engine import Engine
 from workers.backends.emulator.fleet import WORKERS

@@ -1,8 +1,8 @@
 """An emulated LLM engine at run time: the simulator's engine, stepped as real time passes.
 
 What it does with its requests (batches, chunks of prompts, blocks of KV cache) and how long each
-step takes is :mod:`router.simulator.batching`'s to say; here it only waits until a step is over,
-and tells those whose tokens came.
+step takes is :mod:`router.simulator.engines.batching`'s to say; here it only waits until a step is
+over, and tells those whose tokens came.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 
-from router.simulator.batching import EngineSpec, EngineState, Sequence
-from router.simulator.kv_cache import BLOCK_TOKENS
+from router.simulator.engines.batching import EngineSpec, EngineState, Sequence
+from router.simulator.engines.kv_cache import BLOCK_TOKENS
 
 LATE_MAX_S = 0.25
 """An engine that is behind by more (it hung, or its process got no time) does not catch up."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from router.simulator.batching import Sequence
-from router.simulator.kv_cache import BLOCK_TOKENS, Chain
+from router.simulator.engines.batching import Sequence
+from router.simulator.engines.kv_cache import BLOCK_TOKENS, Chain
 
 BYTES_PER_TOKEN = 4
 BLOCK_BYTES = BLOCK_TOKENS * BYTES_PER_TOKEN

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import linear_regression
 
 from router.domain.catalog import EngineCurve
-from router.simulator.batching import EngineSpec
+from router.simulator.engines.batching import EngineSpec
 from workers.backends.emulator.hardware import EmulatedModel, Hardware
 
 BANDWIDTH_SHARE = 0.6

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from router.simulator.batching import Sequence
+from router.simulator.engines.batching import Sequence
 from workers.backends.emulator.engine import Answer
 from workers.backends.emulator.fleet import WORKERS
 from workers.backends.emulator.hardware import MODELS

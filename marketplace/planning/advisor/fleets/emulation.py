@@ -17,9 +17,10 @@ from marketplace.planning.advisor.fleets.option import Option
 from marketplace.planning.advisor.fleets.program import Counts
 from marketplace.planning.advisor.question import Question
 from router.domain.catalog import Policy
-from router.simulator.compare import WARM_UP_SHARE, percentile
-from router.simulator.engine import MODEL, Result, Setup, Simulation
-from router.simulator.hardware import Machine
+from router.simulator.percentile import percentile
+from router.simulator.slots.compare import WARM_UP_SHARE
+from router.simulator.slots.machine import Machine
+from router.simulator.slots.simulation import MODEL, Result, Setup, Simulation
 from router.simulator.workload import Sizes, poisson
 
 STAGES = (3_000, 12_000, 48_000)

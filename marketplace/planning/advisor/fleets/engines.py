@@ -22,12 +22,12 @@ from marketplace.planning.engine_specs import (
     spec_of,
 )
 from router.domain.catalog import EngineCurve
-from router.simulator.engine import Result
-from router.simulator.engine_run import EngineResult, simulate_engines
-from router.simulator.engine_scenarios import EngineScenario
-from router.simulator.kv_cache import BLOCK_TOKENS
-from router.simulator.scheduled import Scheduled
-from router.simulator.sessions import Session, alone
+from router.simulator.engines.kv_cache import BLOCK_TOKENS
+from router.simulator.engines.scenarios import EngineScenario
+from router.simulator.engines.scheduled import Scheduled
+from router.simulator.engines.sessions import Session, alone
+from router.simulator.engines.simulation import EngineResult, simulate_engines
+from router.simulator.slots.simulation import Result
 from router.simulator.workload import Sizes, poisson
 
 EVENTS_MEAN = 32

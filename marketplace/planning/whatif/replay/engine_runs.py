@@ -24,11 +24,11 @@ from marketplace.planning.whatif.replay.runs import (
 )
 from router.domain.catalog import Deployment, Policy
 from router.domain.pricing import Price
-from router.simulator.batching import EngineSpec
-from router.simulator.engine_run import Call, EngineResult, simulate_engines
-from router.simulator.engine_scenarios import EngineScenario
-from router.simulator.scheduled import MODEL, Scheduled
-from router.simulator.sessions import alone
+from router.simulator.engines.batching import EngineSpec
+from router.simulator.engines.scenarios import EngineScenario
+from router.simulator.engines.scheduled import MODEL, Scheduled
+from router.simulator.engines.sessions import alone
+from router.simulator.engines.simulation import Call, EngineResult, simulate_engines
 from router.simulator.workload import Arrival
 
 EVENTS_MAX = 400_000
@@ -112,7 +112,7 @@ class _Ticking(Scheduled):
     _arrived = 0
 
     def arrived(self, call: Call) -> None:
-        """See :class:`~router.simulator.engine_run.Placer`."""
+        """See :class:`~router.simulator.engines.simulation.Placer`."""
         if not self._arrived % 64:
             self.tick(self._arrived)
         self._arrived += 1

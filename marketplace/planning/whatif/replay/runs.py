@@ -16,8 +16,8 @@ from marketplace.benchmarks.recorded_calls.sizes import RecordedCall
 from router.domain.catalog import Policy
 from router.domain.outcome import BILLED
 from router.domain.pricing import charge_nano
-from router.simulator.compare import WARM_UP_SHARE
-from router.simulator.engine import MODEL, Setup, Simulation
+from router.simulator.slots.compare import WARM_UP_SHARE
+from router.simulator.slots.simulation import MODEL, Setup, Simulation
 from router.simulator.workload import Arrival
 
 Floats = NDArray[np.float64]

@@ -47,7 +47,7 @@ from marketplace.usage.models import UsageEvent
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates
 from router.domain.catalog import Policy as PolicyValue
 from router.domain.pricing import Price
-from router.simulator.compare import Figures
+from router.simulator.slots.compare import Figures
 from router.simulator.workload import Arrival
 from tests.integration.marketplace.ledger import call, intrude, record, settle
 from tests.integration.marketplace.shop import Shop

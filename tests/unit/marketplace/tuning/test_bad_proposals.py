@@ -5,9 +5,10 @@ from random import Random
 import pytest
 
 from marketplace.tuning.stragglers.slowness import ratios
-from router.simulator.engine import Setup, Simulation
-from router.simulator.hardware import Event, Job, Trouble
-from router.simulator.scenarios import capacity_hz, fleet, troubled
+from router.simulator.slots.machine import Job
+from router.simulator.slots.scenarios import capacity_hz, fleet, troubled
+from router.simulator.slots.simulation import Setup, Simulation
+from router.simulator.trouble import Event, Trouble
 from router.simulator.workload import merged, poisson
 from tests.bench.canary import PROPOSALS, trial
 

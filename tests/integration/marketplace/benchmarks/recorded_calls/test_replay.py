@@ -14,8 +14,8 @@ from marketplace.benchmarks.recorded_calls.replay import (
 from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.usage.models import UsageEvent
 from router.domain.catalog import Policy
-from router.simulator.compare import figures_of
-from router.simulator.scenarios import Scenario
+from router.simulator.slots.compare import figures_of
+from router.simulator.slots.scenarios import Scenario
 from tests.bench.generate.history import Size, history_generate
 from tests.integration.marketplace.recorded import (
     HOURLY_NANO,

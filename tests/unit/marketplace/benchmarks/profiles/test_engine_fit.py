@@ -14,7 +14,7 @@ from marketplace.benchmarks.loadgen.samples import Sample
 from marketplace.benchmarks.profiles.engine_figures import EngineFigures, figures_from
 from marketplace.benchmarks.profiles.engine_fit import Observed, engine_fit, fitted, observed
 from router.domain.catalog import USUAL_ENGINE
-from router.simulator.batching import EngineSpec, EngineState, StepForm
+from router.simulator.engines.batching import EngineSpec, EngineState, StepForm
 from tests.bench.offline import kept_in_flight
 
 LOADS = (1, 2, 4, 8)

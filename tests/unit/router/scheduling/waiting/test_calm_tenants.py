@@ -9,9 +9,9 @@ from random import Random
 import pytest
 
 from router.domain.request import Priority
-from router.simulator.compare import percentile
-from router.simulator.engine import Result, Setup, Simulation
-from router.simulator.hardware import Machine
+from router.simulator.percentile import percentile
+from router.simulator.slots.machine import Machine
+from router.simulator.slots.simulation import Result, Setup, Simulation
 from router.simulator.workload import Phase, Sizes, Stream, merged
 
 WORKERS, SLOTS, SERVICE_S = 3, 24, 0.6

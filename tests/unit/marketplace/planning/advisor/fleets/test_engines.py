@@ -16,10 +16,10 @@ from marketplace.planning.advisor.fleets.option import Option
 from marketplace.planning.advisor.fleets.queueing import load_of, rate_carried
 from marketplace.planning.advisor.question import Question
 from marketplace.planning.engine_specs import CLIENT_TIMEOUT_S, NO_LOAD
-from router.simulator.engine_run import simulate_engines
-from router.simulator.engine_scenarios import EngineScenario
-from router.simulator.scheduled import Scheduled
-from router.simulator.sessions import alone
+from router.simulator.engines.scenarios import EngineScenario
+from router.simulator.engines.scheduled import Scheduled
+from router.simulator.engines.sessions import alone
+from router.simulator.engines.simulation import simulate_engines
 from router.simulator.workload import Sizes, poisson
 from tests.unit.marketplace.planning.advisor.options import option
 from workers.backends.emulator.fleet import WORKERS

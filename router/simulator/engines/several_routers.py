@@ -5,9 +5,9 @@ from random import Random
 
 from router.contracts.word import SILENT, Word
 from router.scheduling.fleet.slot_share import slot_shares
-from router.simulator import batching
-from router.simulator.engine_run import Call, EngineSimulation
-from router.simulator.scheduled import Part, Scheduled, heard, most_sequences
+from router.simulator.engines import batching
+from router.simulator.engines.scheduled import Part, Scheduled, heard, most_sequences
+from router.simulator.engines.simulation import Call, EngineSimulation
 
 BEAT_S = 1.0
 """The time between two words of a router, equal to the product's beat."""

@@ -4,11 +4,11 @@ from random import Random
 
 from msgspec.structs import replace
 
-from router.simulator.engine_compare import figures_of
-from router.simulator.engine_run import Call, EngineSimulation, Placer, simulate_engines
-from router.simulator.engine_scenarios import EngineScenario, engine_scenarios
-from router.simulator.scheduled import Scheduled
-from router.simulator.several import ALONE, Several
+from router.simulator.engines.compare import figures_of
+from router.simulator.engines.scenarios import EngineScenario, engine_scenarios
+from router.simulator.engines.scheduled import Scheduled
+from router.simulator.engines.several_routers import ALONE, Several
+from router.simulator.engines.simulation import Call, EngineSimulation, Placer, simulate_engines
 
 SEED = 1
 

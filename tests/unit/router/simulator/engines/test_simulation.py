@@ -8,16 +8,17 @@ import pytest
 from msgspec.structs import replace
 
 from router.scheduling.caches.affinity import BLOCK_BYTES
-from router.simulator import batching
-from router.simulator.engine_compare import (
+from router.simulator.engines import batching
+from router.simulator.engines.compare import (
     PLACERS,
     EngineFigures,
     Options,
     compare_engines,
     figures_of,
 )
-from router.simulator.engine_run import EngineResult, EngineSimulation, Placer, simulate_engines
-from router.simulator.engine_scenarios import (
+from router.simulator.engines.kv_cache import BLOCK_TOKENS
+from router.simulator.engines.placers import expected_remaining, least_outstanding, oracle
+from router.simulator.engines.scenarios import (
     EVENT_TOKENS,
     MIXED,
     EngineScenario,
@@ -25,11 +26,15 @@ from router.simulator.engine_scenarios import (
     engine_scenarios,
     fleet,
 )
-from router.simulator.hardware import Event, Trouble
-from router.simulator.kv_cache import BLOCK_TOKENS
-from router.simulator.placers import expected_remaining, least_outstanding, oracle
-from router.simulator.scheduled import Scheduled
-from router.simulator.sessions import Lengths, Session, plan
+from router.simulator.engines.scheduled import Scheduled
+from router.simulator.engines.sessions import Lengths, Session, plan
+from router.simulator.engines.simulation import (
+    EngineResult,
+    EngineSimulation,
+    Placer,
+    simulate_engines,
+)
+from router.simulator.trouble import Event, Trouble
 
 
 def scenario(name: str = "e-sess50", seconds: float = 12.0) -> EngineScenario:

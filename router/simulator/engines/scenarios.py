@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from router.simulator.batching import EngineSpec, StepForm
-from router.simulator.hardware import Event, Trouble
-from router.simulator.sessions import Lengths, Load, Systems
+from router.simulator.engines.batching import EngineSpec, StepForm
+from router.simulator.engines.sessions import Lengths, Load, Systems
+from router.simulator.trouble import Event, Trouble
 
 SPEED = 2.0
 EVENT_TOKENS = 8

@@ -13,9 +13,9 @@ from math import inf
 from msgspec import Struct
 
 from router.domain.catalog import Policy
-from router.simulator.compare import Figures, compare
-from router.simulator.engine import MODEL
-from router.simulator.scenarios import STUDY_MS, Scenario, capacity_hz, fleet
+from router.simulator.slots.compare import Figures, compare
+from router.simulator.slots.scenarios import STUDY_MS, Scenario, capacity_hz, fleet
+from router.simulator.slots.simulation import MODEL
 from router.simulator.workload import DEFAULT_SIZES, Phase, Stream
 
 CAPACITY_HEAD = (

@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from router.simulator.hardware import Event
-from router.simulator.kv_cache import BLOCK_TOKENS, Chain, KvCache, Segment
+from router.simulator.engines.kv_cache import BLOCK_TOKENS, Chain, KvCache, Segment
+from router.simulator.trouble import Event
 
 WAVES = 4
 KNEE = 0.25

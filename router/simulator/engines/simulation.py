@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from router.scheduling.caches.affinity import BLOCK_BYTES
-from router.simulator import batching
-from router.simulator.batching import EngineState
-from router.simulator.engine_scenarios import EngineScenario
-from router.simulator.hardware import Event, Trouble
-from router.simulator.sessions import Session, Turn, plan
+from router.simulator.engines import batching
+from router.simulator.engines.batching import EngineState
+from router.simulator.engines.scenarios import EngineScenario
+from router.simulator.engines.sessions import Session, Turn, plan
+from router.simulator.trouble import Event, Trouble
 
 
 class EngineResult(Struct, frozen=True, gc=False):

@@ -24,7 +24,8 @@ from router.scheduling.fleet.slot_share import slot_shares
 from router.scheduling.fleet.worker import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import NO_TERMS, Ticket, Used
-from router.simulator.hardware import Event, Job, Machine, MachineState, Trouble
+from router.simulator.slots.machine import Job, Machine, MachineState
+from router.simulator.trouble import Event, Trouble
 from router.simulator.workload import Arrival
 
 MODEL = "simulated"

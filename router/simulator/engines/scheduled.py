@@ -19,9 +19,9 @@ from router.scheduling.fleet.budget import retry_budget
 from router.scheduling.fleet.worker import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import NO_TERMS, Ticket, Used
-from router.simulator import batching
-from router.simulator.batching import EngineSpec
-from router.simulator.engine_run import Call, EngineSimulation
+from router.simulator.engines import batching
+from router.simulator.engines.batching import EngineSpec
+from router.simulator.engines.simulation import Call, EngineSimulation
 
 MODEL = "simulated"
 ATTEMPTS_MAX = 3

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from router.domain.request import BYTES_PER_TOKEN
 from router.scheduling.caches.affinity import BLOCK_BYTES
-from router.simulator.kv_cache import BLOCK_TOKENS, Chain
+from router.simulator.engines.kv_cache import BLOCK_TOKENS, Chain
 
 TURN_TOKENS = 6
 SYSTEM_TOKENS = 3

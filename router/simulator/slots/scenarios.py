@@ -8,7 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from router.domain.request import Priority
-from router.simulator.hardware import Event, Machine, Trouble
+from router.simulator.slots.machine import Machine
+from router.simulator.trouble import Event, Trouble
 from router.simulator.workload import DEFAULT_SIZES, Phase, Sizes, Stream
 
 STUDY_MS = ((40.0, 2), (60.0, 3), (120.0, 4), (400.0, 3))

@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Iterable
 from math import inf
 
-from router.simulator.engine import Result
-from router.simulator.hardware import Machine
+from router.simulator.slots.machine import Machine
+from router.simulator.slots.simulation import Result
 from router.simulator.workload import Arrival
 
 

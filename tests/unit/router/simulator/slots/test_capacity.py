@@ -4,7 +4,7 @@ from itertools import starmap
 
 import pytest
 
-from router.simulator.capacity import Layout, carried, layouts
+from router.simulator.slots.capacity import Layout, carried, layouts
 
 
 def test_a_fleet_is_run_whole_and_as_one_of_its_regions() -> None:

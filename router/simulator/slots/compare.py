@@ -7,9 +7,10 @@ from random import Random
 from msgspec import Struct
 
 from router.domain.catalog import Policy
-from router.simulator.engine import MODEL, Answers, Result, Setup, Simulation
-from router.simulator.reference import preemptive
-from router.simulator.scenarios import Scenario
+from router.simulator.percentile import percentile
+from router.simulator.slots.reference import preemptive
+from router.simulator.slots.scenarios import Scenario
+from router.simulator.slots.simulation import MODEL, Answers, Result, Setup, Simulation
 from router.simulator.workload import Arrival, merged
 
 REFERENCE = "reference"
@@ -114,8 +115,3 @@ def figures_of(
         hedges=hedges,
         probes=probes,
     )
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest rank of values in ascending order; 0 without values."""
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0

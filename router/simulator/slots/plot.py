@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from router.simulator.compare import Figures
+from router.simulator.slots.compare import Figures
 
 MARKS = "osv^D<>pP*X"
 

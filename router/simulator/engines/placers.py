@@ -4,10 +4,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from random import Random
 
-from router.simulator import batching
-from router.simulator.batching import EngineState
-from router.simulator.engine_run import Call, EngineSimulation
-from router.simulator.sessions import Lengths
+from router.simulator.engines import batching
+from router.simulator.engines.batching import EngineState
+from router.simulator.engines.sessions import Lengths
+from router.simulator.engines.simulation import Call, EngineSimulation
 
 ATTEMPTS_MAX = 3
 

@@ -9,13 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from msgspec import Struct
 from msgspec.structs import replace
 
-from router.simulator.batching import EngineSpec, StepForm
-from router.simulator.compare import percentile
-from router.simulator.engine_run import EngineResult, Placer, simulate_engines
-from router.simulator.engine_scenarios import HARDWARE, EngineScenario, engine_scenarios
-from router.simulator.placers import least_outstanding, oracle, round_robin
-from router.simulator.scheduled import Part, Scheduled, Told
-from router.simulator.several import Several
+from router.simulator.engines.batching import EngineSpec, StepForm
+from router.simulator.engines.placers import least_outstanding, oracle, round_robin
+from router.simulator.engines.scenarios import HARDWARE, EngineScenario, engine_scenarios
+from router.simulator.engines.scheduled import Part, Scheduled, Told
+from router.simulator.engines.several_routers import Several
+from router.simulator.engines.simulation import EngineResult, Placer, simulate_engines
+from router.simulator.percentile import percentile
 
 
 def _times(factor: float) -> Callable[[EngineSpec], int]:

@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from router.simulator.batching import EngineSpec, EngineState, Sequence, StepForm, one_segment
-from router.simulator.kv_cache import BLOCK_TOKENS
+from router.simulator.engines.batching import (
+    EngineSpec,
+    EngineState,
+    Sequence,
+    StepForm,
+    one_segment,
+)
+from router.simulator.engines.kv_cache import BLOCK_TOKENS
 
 SPEC = EngineSpec(
     name="e",

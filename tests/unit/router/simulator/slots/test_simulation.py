@@ -9,11 +9,17 @@ import pytest
 from router.domain.catalog import Policy
 from router.domain.request import Priority, Sort
 from router.scheduling.policies import POLICIES
-from router.simulator.compare import compare
-from router.simulator.engine import MODEL, ROUTER_DIED, Answers, Result, Setup, Simulation
-from router.simulator.hardware import Machine
-from router.simulator.reference import preemptive
-from router.simulator.scenarios import Scenario, capacity_hz, erlang_c_wait_s, fleet, scenarios
+from router.simulator.slots.compare import compare
+from router.simulator.slots.machine import Machine
+from router.simulator.slots.reference import preemptive
+from router.simulator.slots.scenarios import (
+    Scenario,
+    capacity_hz,
+    erlang_c_wait_s,
+    fleet,
+    scenarios,
+)
+from router.simulator.slots.simulation import MODEL, ROUTER_DIED, Answers, Result, Setup, Simulation
 from router.simulator.workload import Phase, Sizes, Stream, merged, poisson, recorded
 
 COUNT = 3_000

@@ -1,0 +1,1 @@
+"""LLM engines, which batch continuously, and the chat sessions that call them."""
