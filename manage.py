@@ -8,7 +8,7 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from deploy.local.environment import (
+from deploy.local.home.environment import (
     adopt_running_stack,
     default_home,
     hint_of_home,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from deploy.bootstrap import TOOLS
-from deploy.local.wheels import package_folder
+from deploy.local.services.wheels import package_folder
 from deploy.programs import CHROMIUM
 
 MISSING = (

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from deploy.local import postgres, valkey
-from deploy.local.postgres import Postgres
-from deploy.local.valkey import Valkey
+from deploy.local.services import postgres, valkey
+from deploy.local.services.postgres import Postgres
+from deploy.local.services.valkey import Valkey
 from tests.ports import free_ports
 
 START_TIMEOUT_S = 120.0

@@ -11,7 +11,7 @@ import itertools
 import socket
 from collections.abc import Iterator
 
-from deploy.local.ports import is_free
+from deploy.local.processes.ports import is_free
 
 FIRST, END, STRETCH = 10_240, 32_768, 512
 """32,768 is where Linux begins with the ports of outgoing connections."""

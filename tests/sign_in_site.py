@@ -14,8 +14,8 @@ from pathlib import Path
 
 import httpx
 
-from deploy.local import state
-from deploy.local.ports import HOST, accepts, free_ports
+from deploy.local.home import state
+from deploy.local.processes.ports import HOST, accepts, free_ports
 from tests.backend import backend, running
 from tests.embedded import wait_until
 from tests.local_stack import LocalStack

@@ -18,7 +18,7 @@ from markdown import Markdown
 from markdown_it import MarkdownIt
 
 from deploy.docs.__main__ import PAGES as TOP_PAGES
-from deploy.local import secrets
+from deploy.local.home import secrets
 from marketplace.config.navigation import SECTIONS
 from marketplace.config.urls import api as urls_api
 from marketplace.demo.offering import EMULATED_MODELS, POOLS, REAL_MODELS

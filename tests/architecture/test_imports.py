@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SDK = "deploy/sdk"
-PACKAGES = ("router", "marketplace", "workers", f"{SDK}/waypost")
+PACKAGES = ("router", "marketplace", "workers", "deploy")
 CONTRACT_LINE = re.compile(r"^(?P<name>.+) (?P<verdict>KEPT|BROKEN)(?: \(.+\))?$", re.MULTILINE)
 TIMEOUT_S = 300
 
@@ -96,6 +96,11 @@ VIOLATIONS = (
         "The worker agent stands alone on its host",
         "workers/agent/planted.py",
         "import django\n",
+    ),
+    Violation(
+        "A room of the launcher imports only what stands below it",
+        "deploy/local/processes/planted.py",
+        "import deploy.local.home.secrets\n",
     ),
     Violation(
         "The SDK stands alone where it is installed",

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.local import postgres
-from deploy.local.ports import free_ports
-from deploy.local.postgres import Postgres
+from deploy.local.processes.ports import free_ports
+from deploy.local.services import postgres
+from deploy.local.services.postgres import Postgres
 from tests.databases import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ import httpx
 import psycopg
 from psycopg.rows import dict_row
 
-from deploy.local import child
-from deploy.local.postgres import STOP_SIGNAL, Postgres
+from deploy.local.processes import child
+from deploy.local.services.postgres import STOP_SIGNAL, Postgres
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from router.domain.catalog import ApiKey, Budget, Deployment, Model, Policy, Pool
 from router.domain.catalog import Worker as Listed
@@ -55,7 +55,7 @@ _starter = ThreadPoolExecutor(1)
 class Program:
     """A process that is restarted with the same arguments, however it ended.
 
-    The arguments begin with :func:`deploy.local.child.prefix`.
+    The arguments begin with :func:`deploy.local.processes.child.prefix`.
     """
 
     def __init__(self, argv: list[str], log: Path, **env: str) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.health import logged
-from deploy.local.stack import WARM
+from deploy.local.processes.health import logged
+from deploy.local.services.stack import WARM
 from tests.backend import running
 from tests.integration.router.test_alone import client_of, router
 from tests.ports import free_ports

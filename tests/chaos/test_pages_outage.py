@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from deploy.local import stack
+from deploy.local.services import stack
 from marketplace.config.errors.faults import RETRY_AFTER_S
 from tests.backend import backend
 from tests.chaos.market import Database

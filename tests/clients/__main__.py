@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.wheels import package_folder
+from deploy.local.services.wheels import package_folder
 from tests.backend import backend
 from tests.ports import free_ports
 

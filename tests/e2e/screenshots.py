@@ -19,7 +19,7 @@ from threading import Event
 import httpx
 from playwright.sync_api import Browser, FloatRect, Page
 
-from deploy.local import state
+from deploy.local.home import state
 from tests.browser import chromium_path, open_browser, sign_in
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from deploy.local import state
+from deploy.local.home import state
 from tests.local_stack import LocalStack
 from tests.patience import PATIENCE_S
 

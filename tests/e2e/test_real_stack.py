@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from deploy.local import state
-from deploy.local.banner import first_call
+from deploy.local.home import state
+from deploy.local.terminal.banner import first_call
 from tests.bench.batches import kills
 from tests.bench.batches.site import Site
 from tests.embedded import wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from deploy.local.child import prefix
+from deploy.local.processes.child import prefix
 from tests.judge.http_client import Client
 from tests.judge.load import body
 from tests.judge.peers import PEERS, Site

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from deploy.local.child import prefix
+from deploy.local.processes.child import prefix
 from tests.judge.cell import GRACE_S
 from tests.judge.gateway import READY_S
 from tests.judge.peers import ORACLE, ROOT

@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deploy.local import state
-from deploy.local.launch import demo_access
+from deploy.local.home import state
+from deploy.local.launching.launch import demo_access
 from tests.local_stack import ROOT, running_stack
 
 HOME = ROOT / ".waypost"

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from msgspec import structs
 
-from deploy.local.ports import free_ports
+from deploy.local.processes.ports import free_ports
 from tests.bench.agreement.load import Asked, Timed, by_loadgen, by_locust
 from tests.bench.drift.__main__ import write_between
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from deploy.local import state
+from deploy.local.home import state
 from tests.local_stack import ROOT
 
 TICKS_HZ = os.sysconf("SC_CLK_TCK")

@@ -20,7 +20,7 @@ import aiohttp
 import numpy as np
 from msgspec import Struct
 
-from deploy.local.ports import free_ports
+from deploy.local.processes.ports import free_ports
 from marketplace.benchmarks.runs.idle_slots import Traffic, must_yield
 from tests.bench.drift.figures import Recovery, Samples, recovery, windows
 from workers.backends.emulator.fleet import WORKERS

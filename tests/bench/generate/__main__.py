@@ -11,7 +11,7 @@ import time
 
 import django
 
-from deploy.local.environment import adopt_running_stack
+from deploy.local.home.environment import adopt_running_stack
 
 REPORT_EVERY_S = 10.0
 

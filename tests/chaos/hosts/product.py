@@ -15,9 +15,9 @@ import httpx
 import psycopg
 from psycopg.rows import dict_row
 
-from deploy.local import child
-from deploy.local.postgres import Postgres
-from deploy.local.valkey import Valkey
+from deploy.local.processes import child
+from deploy.local.services.postgres import Postgres
+from deploy.local.services.valkey import Valkey
 from router.metering.journal import TORN
 from tests.backend import get
 from tests.chaos.hosts.network import NETWORK, Network

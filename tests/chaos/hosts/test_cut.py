@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import child
+from deploy.local.processes import child
 from tests.chaos.clients import Seen, call
 from tests.chaos.harness import KEY, MODEL
 from tests.chaos.hosts.network import SWITCH, Network, missing

@@ -13,10 +13,12 @@ import sys
 from django.conf import settings
 
 import manage
-from deploy.local import child, detached, stack
-from deploy.local.health import answers_http
-from deploy.local.stack import Options, Stack
-from deploy.local.supervisor import Service
+from deploy.local.launching import detached
+from deploy.local.processes import child
+from deploy.local.processes.health import answers_http
+from deploy.local.services import stack
+from deploy.local.services.stack import Options, Stack
+from deploy.local.services.supervisor import Service
 
 COMPLAINTS = {
     "broken": "ImportError: no module named nothing",

@@ -9,8 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-from deploy.local import child, supervisor
-from deploy.local.supervisor import Service, Supervisor
+from deploy.local.processes import child
+from deploy.local.services import supervisor
+from deploy.local.services.supervisor import Service, Supervisor
 
 STUBBORN = """
 import os, signal, time

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from deploy.local import state
-from deploy.local.ports import accepts
-from deploy.local.process import Process
-from deploy.local.reaper import ROOT
+from deploy.local import ROOT
+from deploy.local.home import state
+from deploy.local.processes.ports import accepts
+from deploy.local.processes.process import Process
 from tests.embedded import wait_until
 from tests.examples import rest_nightly
 from tests.patience import PATIENCE_S

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import child
-from deploy.local.process import Process, group_members
-from deploy.local.reaper import ROOT, Reaper, read_orders
+from deploy.local import ROOT
+from deploy.local.processes import child
+from deploy.local.processes.process import Process, group_members
+from deploy.local.processes.reaper import Reaper, read_orders
 from tests.embedded import wait_until
 from tests.patience import PATIENCE_S
 
@@ -48,7 +49,7 @@ def test_services_die_with_a_sigkilled_launcher(
 def test_a_child_dies_with_its_parent_even_without_a_reaper(tmp_path: Path) -> None:
     program = (
         "import subprocess, sys, time\n"
-        "from deploy.local import child\n"
+        "from deploy.local.processes import child\n"
         "import signal\n"
         "argv = [*child.prefix(signal.SIGTERM), 'sh', '-c', 'echo up; exec sleep 600']\n"
         "p = subprocess.Popen(argv)\n"

@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from deploy.local.postgres import INSTALLED, SERVICES, Postgres
-from deploy.local.wheels import package_folder
+from deploy.local.services.postgres import INSTALLED, SERVICES, Postgres
+from deploy.local.services.wheels import package_folder
 from tests.embedded import wait_until
 from tests.patience import PATIENCE_S
 from tests.ports import free_ports

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import child
-from deploy.local.health import logged
-from deploy.local.process import Process, group_members
-from deploy.local.state import Condition, ServiceState
-from deploy.local.supervisor import Service, StartFailed, StopRequested, Supervisor
+from deploy.local.home.state import Condition, ServiceState
+from deploy.local.processes import child
+from deploy.local.processes.health import logged
+from deploy.local.processes.process import Process, group_members
+from deploy.local.services.supervisor import Service, StartFailed, StopRequested, Supervisor
 from tests.embedded import wait_until
 from tests.patience import PATIENCE_S
 
@@ -179,7 +179,7 @@ def test_a_crashed_service_is_started_again(owner: Owner) -> None:
 def test_a_service_that_stops_answering_is_called_unhealthy(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.local.supervisor.HEALTH_PERIOD_S", 0.1)
+    monkeypatch.setattr("deploy.local.services.supervisor.HEALTH_PERIOD_S", 0.1)
     answers = owner.folder / "answers"
     answers.touch()
     supervisor = owner.supervise(
@@ -198,8 +198,8 @@ def test_a_service_that_stops_answering_is_called_unhealthy(
 def test_a_service_that_is_stopped_is_started_again(
     owner: Owner, monkeypatch: pytest.MonkeyPatch, ready_once: bool
 ) -> None:
-    monkeypatch.setattr("deploy.local.supervisor.HEALTH_PERIOD_S", 0.1)
-    monkeypatch.setattr("deploy.local.supervisor.STOPPED_S", 0.5)
+    monkeypatch.setattr("deploy.local.services.supervisor.HEALTH_PERIOD_S", 0.1)
+    monkeypatch.setattr("deploy.local.services.supervisor.STOPPED_S", 0.5)
     supervisor = owner.supervise(Service("jobs", shell("sleep 600"), ready_once=ready_once))
     supervisor.start()
     first = state_of(supervisor, "jobs").process
@@ -214,8 +214,8 @@ def test_a_service_that_is_stopped_is_started_again(
 def test_a_service_that_hangs_is_ended_with_its_children_and_started_again(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.local.supervisor.HEALTH_PERIOD_S", 0.1)
-    monkeypatch.setattr("deploy.local.supervisor.HUNG_S", 0.5)
+    monkeypatch.setattr("deploy.local.services.supervisor.HEALTH_PERIOD_S", 0.1)
+    monkeypatch.setattr("deploy.local.services.supervisor.HUNG_S", 0.5)
     answers = owner.folder / "answers"
     answers.touch()
     service = Service("web", shell("sleep 600 & wait"), ready=lambda log: answers.exists())
@@ -234,7 +234,7 @@ def test_a_service_that_hangs_is_ended_with_its_children_and_started_again(
 def test_a_restarted_service_that_never_answers_is_tried_again_ever_later(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.local.supervisor.BACKOFF_FIRST_S", 0.1)
+    monkeypatch.setattr("deploy.local.services.supervisor.BACKOFF_FIRST_S", 0.1)
     answers = owner.folder / "answers"
     answers.touch()
     service = Service("web", shell("sleep 600"), ready=lambda log: answers.exists())
@@ -249,8 +249,8 @@ def test_a_restarted_service_that_never_answers_is_tried_again_ever_later(
 
 
 def test_a_log_is_cut_when_it_grows_too_long(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.local.supervisor.HEALTH_PERIOD_S", 0.1)
-    monkeypatch.setattr("deploy.local.supervisor.LOG_MAX_BYTES", 10_000)
+    monkeypatch.setattr("deploy.local.services.supervisor.HEALTH_PERIOD_S", 0.1)
+    monkeypatch.setattr("deploy.local.services.supervisor.LOG_MAX_BYTES", 10_000)
     chatty = "while :; do echo 0123456789012345678901234567890123456789; sleep 0.001; done"
     supervisor = owner.supervise(
         Service("chatty", shell(chatty), ready=logged("0123"), ready_once=True)

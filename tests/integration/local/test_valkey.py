@@ -8,7 +8,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy.local.valkey import Valkey
+from deploy.local.services.valkey import Valkey
 from tests.embedded import wait_until
 from tests.patience import PATIENCE_S
 from tests.ports import free_ports

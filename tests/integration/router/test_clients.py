@@ -11,7 +11,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from deploy.local.wheels import package_folder
+from deploy.local.services.wheels import package_folder
 from tests.backend import backend
 from tests.ports import free_ports
 

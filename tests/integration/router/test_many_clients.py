@@ -18,7 +18,7 @@ import pytest
 import tritonclient.grpc.aio as over_grpc
 import tritonclient.http as over_http
 
-from deploy.local.wheels import package_folder
+from deploy.local.services.wheels import package_folder
 from tests.backend import backend
 from tests.integration.router.test_triton_clients import ROWS, check
 from tests.ports import free_ports

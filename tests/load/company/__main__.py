@@ -18,9 +18,9 @@ from pathlib import Path
 
 import psycopg
 
-from deploy.local import state
-from deploy.local.process import group_members
-from deploy.local.state import Condition
+from deploy.local.home import state
+from deploy.local.home.state import Condition
+from deploy.local.processes.process import group_members
 from tests.load import slo
 from tests.load.company import report, seen
 from tests.load.company.alerts import SCRAPE_S, Scrapes, Target

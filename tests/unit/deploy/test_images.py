@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deploy.bootstrap import UV_VERSION
-from deploy.local.postgres import OWNER, ROUTERS, SERVICES
+from deploy.local.services.postgres import OWNER, ROUTERS, SERVICES
 from marketplace.shared.jobs.periodic import Queue
 from router.settings import settings_from_env
 from tests.architecture import pages

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import environment, health, ports, secrets, stack, state, supervisor
-from deploy.local.banner import banner, first_call
-from deploy.local.launch import LaunchError, check_ports, explain
-from deploy.local.postgres import Postgres
-from deploy.local.process import Process
-from deploy.local.progress import Progress
-from deploy.local.report import as_json, as_table
-from deploy.local.stack import Options
-from deploy.local.state import Condition, Phase, ServiceState, StackState
-from deploy.local.supervisor import StartFailed, describe_status, tail
+from deploy.local.home import environment, secrets, state
+from deploy.local.home.state import Condition, Phase, ServiceState, StackState
+from deploy.local.launching.launch import LaunchError, check_ports, explain
+from deploy.local.processes import health, ports
+from deploy.local.processes.process import Process
+from deploy.local.services import stack, supervisor
+from deploy.local.services.postgres import Postgres
+from deploy.local.services.stack import Options
+from deploy.local.services.supervisor import StartFailed, describe_status, tail
+from deploy.local.terminal.banner import banner, first_call
+from deploy.local.terminal.progress import Progress
+from deploy.local.terminal.report import as_json, as_table
 
 READY = ServiceState(
     "web", Condition.READY, since=1_700_000_000, seconds_to_ready=1.25, process=Process.own()

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from deploy.local import detached
-from deploy.local.environment import default_home
-from deploy.local.launch import LaunchError
+from deploy.local.home.environment import default_home
+from deploy.local.launching import detached
+from deploy.local.launching.launch import LaunchError
 
 
 class Command(BaseCommand):

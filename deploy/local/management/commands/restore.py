@@ -12,12 +12,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from deploy.local import secrets, stack
-from deploy.local.embedded import database_alone
-from deploy.local.environment import default_home
-from deploy.local.launch import LaunchError
-from deploy.local.postgres import PostgresError
-from deploy.local.secrets import OWNER_URL
+from deploy.local import ROOT
+from deploy.local.home import secrets
+from deploy.local.home.environment import default_home
+from deploy.local.home.secrets import OWNER_URL
+from deploy.local.launching.embedded import database_alone
+from deploy.local.launching.launch import LaunchError
+from deploy.local.services.postgres import PostgresError
 from marketplace.operations.backups.archive import (
     BackupError,
     Manifest,
@@ -66,7 +67,7 @@ class Command(BaseCommand):
             ("migrate", "--no-input", "--verbosity", "0"),
             ("ledger", "verify", "--from-beginning", "--routers-stopped"),
         ):
-            command = [sys.executable, str(stack.ROOT / "manage.py"), *words]
+            command = [sys.executable, str(ROOT / "manage.py"), *words]
             if subprocess.run(command, env=known, check=False).returncode != 0:
                 raise CommandError(f"manage.py {' '.join(words)} failed; the backup is in place")
         self.stdout.write(

@@ -10,9 +10,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from deploy.local import state
-from deploy.local.environment import default_home
-from deploy.local.report import as_json, as_table
+from deploy.local.home import state
+from deploy.local.home.environment import default_home
+from deploy.local.terminal.report import as_json, as_table
 
 
 class Command(BaseCommand):

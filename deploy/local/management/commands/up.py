@@ -10,12 +10,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from deploy.local import detached, launch
-from deploy.local.banner import banner
-from deploy.local.environment import default_home
-from deploy.local.launch import LaunchError
-from deploy.local.progress import Progress
-from deploy.local.stack import ROUTERS_MAX, Options
+from deploy.local.home.environment import default_home
+from deploy.local.launching import detached, launch
+from deploy.local.launching.launch import LaunchError
+from deploy.local.services.stack import ROUTERS_MAX, Options
+from deploy.local.terminal.banner import banner
+from deploy.local.terminal.progress import Progress
 
 
 class Command(BaseCommand):

@@ -17,7 +17,7 @@ from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
-from deploy.local import stack
+from deploy.local.services import stack
 from marketplace.accounts.services import api_key_create
 from marketplace.batches import tasks  # noqa: F401 # the kind of job is known from there
 from marketplace.batches.models import Batch, BatchStatus

@@ -12,7 +12,7 @@ import openai
 import pytest
 from django.db import connection
 
-from deploy.local import stack
+from deploy.local.services import stack
 from marketplace.accounts.models import ApiKey
 from marketplace.accounts.services import (
     api_key_create,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import stack
+from deploy.local.services import stack
 from tests.backend import backend
 from tests.patience import PATIENCE_S
 from tests.ports import free_ports

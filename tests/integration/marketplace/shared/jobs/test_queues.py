@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from django.db import connection
 
-from deploy.local import secrets, stack
-from deploy.local.health import logged
-from deploy.local.stack import Options
+from deploy.local.home import secrets
+from deploy.local.processes.health import logged
+from deploy.local.services import stack
+from deploy.local.services.stack import Options
 from marketplace.accounts.models import User
 from marketplace.catalog.models import Worker
 from marketplace.planning.models import WhatIf

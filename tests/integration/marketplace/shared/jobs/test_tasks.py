@@ -9,8 +9,9 @@ import pytest
 from celery.schedules import crontab
 from django.utils import timezone
 
-from deploy.local import secrets, stack
-from deploy.local.stack import Options
+from deploy.local.home import secrets
+from deploy.local.services import stack
+from deploy.local.services.stack import Options
 from marketplace.accounts.services import organisation_keep_responses
 from marketplace.billing import tasks as billing
 from marketplace.billing.models import ReconciliationReport

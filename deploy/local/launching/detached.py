@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.local import launch, state
-from deploy.local.launch import LaunchError
-from deploy.local.process import Process
-from deploy.local.stack import ROOT, Options
-from deploy.local.state import Phase, ServiceState
-from deploy.local.supervisor import tail
+from deploy.local import ROOT
+from deploy.local.home import state
+from deploy.local.home.state import Phase, ServiceState
+from deploy.local.launching import launch
+from deploy.local.launching.launch import LaunchError
+from deploy.local.processes.process import Process
+from deploy.local.services.stack import Options
+from deploy.local.services.supervisor import tail
 
 POLL_S = 0.1
 # Longer than the longest way to stop: requests drained, then PostgreSQL's checkpoint.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deploy.local.state import HEALTHY, Phase, StackState
+from deploy.local.home.state import HEALTHY, Phase, StackState
 
 
 def _time(unix_s: float) -> str:

@@ -14,14 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from deploy.local import secrets, stack, state
-from deploy.local.ports import is_free
-from deploy.local.postgres import PostgresError
-from deploy.local.process import Process, boot_id
-from deploy.local.stack import Options
-from deploy.local.state import Phase, ServiceState, StackState
-from deploy.local.supervisor import StartFailed, StopRequested, Supervisor
-from deploy.local.wheels import WheelMissing
+from deploy.local import ROOT
+from deploy.local.home import secrets, state
+from deploy.local.home.state import Phase, ServiceState, StackState
+from deploy.local.processes.ports import is_free
+from deploy.local.processes.process import Process, boot_id
+from deploy.local.services import stack
+from deploy.local.services.postgres import PostgresError
+from deploy.local.services.stack import Options
+from deploy.local.services.supervisor import StartFailed, StopRequested, Supervisor
+from deploy.local.services.wheels import WheelMissing
 
 DISK_NEEDED_BYTES = 1024**3
 LOG_FOLLOWS = ". The end of "
@@ -69,7 +71,7 @@ def run(
         supervisor = Supervisor(
             layout.services,
             logs=options.home / "logs",
-            cwd=stack.ROOT,
+            cwd=ROOT,
             on_turn=on_turn,
             stop_requested=lambda: asked() > 0,
         )

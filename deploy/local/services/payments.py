@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from deploy.local.health import answers_http
-from deploy.local.ports import HOST, free_ports
-from deploy.local.supervisor import Service
+from deploy.local.processes.health import answers_http
+from deploy.local.processes.ports import HOST, free_ports
+from deploy.local.services.supervisor import Service
 
 STAND_IN = "tests.stripe_server"
 

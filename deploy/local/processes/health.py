@@ -6,7 +6,7 @@ import http.client
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.local.ports import HOST
+from deploy.local.processes.ports import HOST
 
 TIMEOUT_S = 2.0
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.local import state
-from deploy.local.secrets import OWNER_URL
+from deploy.local.home import state
+from deploy.local.home.secrets import OWNER_URL
 
 DEFAULT_HOME = ".waypost"
 

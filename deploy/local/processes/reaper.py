@@ -9,7 +9,7 @@ A SIGKILLed launcher closes the pipe. Then every service still listed gets its s
 after a grace its whole process group gets SIGKILL. A launcher that stops in order has taken
 every service off the list before, and nothing happens.
 
-    python -m deploy.local.reaper GRACE_S < PIPE
+    python -m deploy.local.processes.reaper GRACE_S < PIPE
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
-from deploy.local.process import Process
+from deploy.local import ROOT
+from deploy.local.processes.process import Process
 
 POLL_S = 0.05
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Reaper:
@@ -38,7 +37,7 @@ class Reaper:
     def __init__(self, grace_s: float) -> None:
         reading, writing = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.local.reaper", str(grace_s)],
+            [sys.executable, "-m", "deploy.local.processes.reaper", str(grace_s)],
             cwd=ROOT,
             stdin=reading,
             stdout=subprocess.DEVNULL,

@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.local import launch, postgres, secrets
-from deploy.local.launch import LaunchError
-from deploy.local.ports import free_ports
-from deploy.local.postgres import Postgres
+from deploy.local.home import secrets
+from deploy.local.launching import launch
+from deploy.local.launching.launch import LaunchError
+from deploy.local.processes.ports import free_ports
+from deploy.local.services import postgres
+from deploy.local.services.postgres import Postgres
 
 START_S_MAX = 60.0
 STOP_S_MAX = 60.0

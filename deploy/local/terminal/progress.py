@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from deploy.local.state import Condition, ServiceState
+from deploy.local.home.state import Condition, ServiceState
 
 MARKS = {
     Condition.WAITING: "·",

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from deploy.local import child
-from deploy.local.ports import HOST
-from deploy.local.secrets import write_private
-from deploy.local.wheels import package_folder
+from deploy.local.home.secrets import write_private
+from deploy.local.processes import child
+from deploy.local.processes.ports import HOST
+from deploy.local.services.wheels import package_folder
 
 STOP_SIGNAL = signal.SIGTERM
 

@@ -20,9 +20,9 @@ from pathlib import Path
 import psycopg
 from psycopg import errors, sql
 
-from deploy.local import child
-from deploy.local.ports import HOST
-from deploy.local.wheels import package_folder
+from deploy.local.processes import child
+from deploy.local.processes.ports import HOST
+from deploy.local.services.wheels import package_folder
 
 # This role owns and creates the tables. The services use the other one, which only has rights.
 OWNER = "waypost"

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.process import Process, stopped
-from deploy.local.reaper import Reaper
-from deploy.local.secrets import NOT_FOR_SERVICES
-from deploy.local.state import Condition, ServiceState
+from deploy.local.home.secrets import NOT_FOR_SERVICES
+from deploy.local.home.state import Condition, ServiceState
+from deploy.local.processes.process import Process, stopped
+from deploy.local.processes.reaper import Reaper
 
 POLL_S = 0.1
 HEALTH_PERIOD_S = 5.0

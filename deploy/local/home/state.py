@@ -9,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from deploy.local.process import Process, boot_id
-from deploy.local.secrets import write_private
+from deploy.local.home.secrets import write_private
+from deploy.local.processes.process import Process, boot_id
 
 
 class Phase(StrEnum):

@@ -12,12 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from deploy.local import child, postgres, valkey
-from deploy.local.health import answers_http, logged, once_logged
-from deploy.local.payments import stand_in
-from deploy.local.ports import HOST, free_ports
-from deploy.local.postgres import Postgres
-from deploy.local.secrets import (
+from deploy.local import ROOT
+from deploy.local.home.secrets import (
     BROKER_PASSWORD,
     DATABASE_PASSWORD,
     NOT_FOR_SERVICES,
@@ -25,12 +21,17 @@ from deploy.local.secrets import (
     ROUTERS_PASSWORD,
     SERVICES_PASSWORD,
 )
-from deploy.local.supervisor import Service
-from deploy.local.valkey import Valkey
+from deploy.local.processes import child
+from deploy.local.processes.health import answers_http, logged, once_logged
+from deploy.local.processes.ports import HOST, free_ports
+from deploy.local.services import postgres, valkey
+from deploy.local.services.payments import stand_in
+from deploy.local.services.postgres import Postgres
+from deploy.local.services.supervisor import Service
+from deploy.local.services.valkey import Valkey
 from marketplace.shared.jobs.periodic import Queue
 from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 
-ROOT = Path(__file__).resolve().parents[2]
 # What llama.cpp's backend says after a first inference; its own `/health` is earlier.
 WARM = "llama.cpp: warm, "
 # Django's checks import every page and what those compute with, which these processes never use.

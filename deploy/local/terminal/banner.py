@@ -7,12 +7,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from deploy.local import state
-from deploy.local.environment import default_home
-from deploy.local.launch import demo_access
-from deploy.local.ports import HOST
-from deploy.local.stack import Options
-from deploy.local.state import Condition
+from deploy.local.home import state
+from deploy.local.home.environment import default_home
+from deploy.local.home.state import Condition
+from deploy.local.launching.launch import demo_access
+from deploy.local.processes.ports import HOST
+from deploy.local.services.stack import Options
 
 FIRST_CALL = {
     "model": "huggingfacetb/smollm2-135m-instruct",

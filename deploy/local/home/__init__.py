@@ -1,0 +1,1 @@
+"""What a stack keeps under its folder, and what its environment says."""

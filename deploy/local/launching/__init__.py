@@ -1,0 +1,1 @@
+"""Starting and stopping a stack, in this terminal or behind it."""

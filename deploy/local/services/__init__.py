@@ -1,0 +1,1 @@
+"""The services of a stack, and the supervisor that runs them."""
