@@ -1,5 +1,5 @@
 // The playgrounds: chats side by side, a form out of a model's tensors, two texts to compare.
-import { chat } from "../playground/chat";
+import { chat } from "../playground/chat/chat";
 import type { Settings } from "../playground/dom";
 import { embeddings } from "../playground/embeddings";
 import { form } from "../playground/form";

@@ -1,9 +1,9 @@
 // Small things that every playground does to its page.
 import { CallFailed } from "../router-client";
-import { adviceOf } from "./advice";
-import type { JsonSchema } from "./schema";
-import type { Tensor } from "./tensors";
-import type { TermWords } from "./terms";
+import { adviceOf } from "./report/advice";
+import type { JsonSchema } from "./inputs/schema";
+import type { Tensor } from "./inputs/tensors";
+import type { TermWords } from "./report/terms";
 import { say, type Words } from "./words";
 
 export interface Choice {

@@ -1,10 +1,10 @@
 // Two texts to compare by their embeddings.
 import type { Route } from "../router-client";
-import { codePanel } from "./code-panel";
+import { codePanel } from "./call/code-panel";
 import { find, sendOnCtrlEnter, type Settings } from "./dom";
-import { once } from "./once";
-import { quoteLine } from "./quote-line";
-import { embeddingsCall } from "./request";
+import { oneAnswer } from "./call/one-answer";
+import { quoteLine } from "./call/quote-line";
+import { embeddingsCall } from "./call/request";
 import { keep, restore } from "./saved";
 import { decimal } from "./words";
 
@@ -30,7 +30,7 @@ export function embeddings(root: HTMLElement, settings: Settings): void {
     model: settings.model, call: embeddingsCall(settings.model, texts()),
   }));
   const redraw = codePanel(root, settings, () => embeddingsCall(settings.model, texts()));
-  const { send } = once<Answer>(root, settings);
+  const { send } = oneAnswer<Answer>(root, settings);
   sendOnCtrlEnter(form);
   form.addEventListener("input", () => { requote(); redraw(); keep(settings.model, VERSION, texts()); });
   form.addEventListener("submit", (event) => {

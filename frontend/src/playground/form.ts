@@ -1,14 +1,14 @@
 // A form made out of a model's tensors and JSON schema, and its answer as tables.
 import type { Route } from "../router-client";
-import { codePanel } from "./code-panel";
+import { codePanel } from "./call/code-panel";
 import { element, find, sendOnCtrlEnter, type Settings } from "./dom";
-import { imageInput, valuesInput } from "./other-inputs";
-import { once } from "./once";
-import { quoteLine } from "./quote-line";
-import { inferCall, type Call } from "./request";
+import { imageInput, valuesInput } from "./inputs/image-or-values";
+import { oneAnswer } from "./call/one-answer";
+import { quoteLine } from "./call/quote-line";
+import { inferCall, type Call } from "./call/request";
 import { keep, restore } from "./saved";
-import { tableInput, type InputWidget } from "./table-input";
-import { shownOutput, tensorInput, type OutputTensor, type Shown, type Tensor } from "./tensors";
+import { tableInput, type InputWidget } from "./inputs/table-input";
+import { shownOutput, tensorInput, type OutputTensor, type Shown, type Tensor } from "./inputs/tensors";
 import { say, type Words } from "./words";
 
 const VERSION = 1;
@@ -74,7 +74,7 @@ export function form(root: HTMLElement, settings: Settings): void {
   for (const tensor of settings.tensors.inputs ?? []) widgets.set(tensor.name, widgetOf(tensor));
   find(holder, "[data-inputs]").append(...[...widgets.values()].map((widget) => widget.node));
 
-  const { send } = once<Answer>(root, settings);
+  const { send } = oneAnswer<Answer>(root, settings);
   sendOnCtrlEnter(holder);
   holder.addEventListener("input", changed);
   holder.addEventListener("submit", (event) => {

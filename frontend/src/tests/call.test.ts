@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { adviceOf } from "../playground/advice";
-import { codeOf, pythonLiteral, shellQuoted } from "../playground/code";
-import { chatCall, imagesOf, inferCall, textOf, userMessage } from "../playground/request";
+import { adviceOf } from "../playground/report/advice";
+import { codeOf, pythonLiteral, shellQuoted } from "../playground/call/code";
+import { chatCall, imagesOf, inferCall, textOf, userMessage } from "../playground/call/request";
 
 const SETTINGS = { system: "Be brief.", temperature: null, max_tokens: 9, stop: [], more: {} };
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseCsv, rowsFromCsv } from "../playground/csv";
+import { parseCsv, rowsFromCsv } from "../playground/inputs/csv";
 
 test("separators, quotes, line ends and empty lines", () => {
   assert.deepEqual(parseCsv("1,2\r\n\r\n3,4\n"), [["1", "2"], ["3", "4"]]);

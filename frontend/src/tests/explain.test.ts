@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bars, ordered, reasons, restOfScore, retries } from "../playground/explain";
-import { measuredUrl, quotedCall, quoteText } from "../playground/quotes";
-import { chatCall, embeddingsCall, inferCall, userMessage } from "../playground/request";
-import { mostBehind, stacks } from "../playground/terms";
+import { bars, ordered, reasons, restOfScore, retries } from "../playground/report/explain";
+import { measuredUrl, quotedCall, quoteText } from "../playground/call/quotes";
+import { chatCall, embeddingsCall, inferCall, userMessage } from "../playground/call/request";
+import { mostBehind, stacks } from "../playground/report/terms";
 import { dollars, milliseconds, say } from "../playground/words";
 import type { Candidate, Route } from "../router-client";
 

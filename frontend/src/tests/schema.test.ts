@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fieldOf, fieldsOf, takesImages, type Field, type JsonSchema } from "../playground/schema";
-import { parse } from "../playground/validate";
+import { fieldOf, fieldsOf, takesImages, type Field, type JsonSchema } from "../playground/inputs/schema";
+import { parse } from "../playground/inputs/validate";
 
 const SCHEMA: JsonSchema = {
   type: "object",

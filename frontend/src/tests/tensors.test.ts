@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { imageTensor, shownOutput, tableTensor, tensorInput, valuesTensor, type Tensor } from "../playground/tensors";
+import { imageTensor, shownOutput, tableTensor, tensorInput, valuesTensor, type Tensor } from "../playground/inputs/tensors";
 
 const tensor = (datatype: string, ...shape: number[]): Tensor => ({ name: "X", datatype, shape });
 

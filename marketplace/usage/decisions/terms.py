@@ -1,6 +1,6 @@
 """The terms of each engine's score in a recorded decision, for a page. Pure.
 
-``frontend/src/playground/terms.ts`` draws the same for a call that has just ended.
+``frontend/src/playground/report/terms.ts`` draws the same for a call that has just ended.
 """
 
 from collections.abc import Mapping, Sequence

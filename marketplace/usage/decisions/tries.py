@@ -1,6 +1,6 @@
 """The decision and the tries of one recorded call, for its page. Pure.
 
-``frontend/src/playground/explain.ts`` says the same of a call that has just ended.
+``frontend/src/playground/report/explain.ts`` says the same of a call that has just ended.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 // Controls for the fields of a schema, with their errors next to them.
-import { complain, element } from "./dom";
+import { complain, element } from "../dom";
 import type { Field } from "./schema";
 import { isProblem, parse, type Value } from "./validate";
-import { say, type Words } from "./words";
+import { say, type Words } from "../words";
 
 export interface Control {
   field: Field;

@@ -1,9 +1,9 @@
 // Draws what a call took and cost, and why it went where it went.
-import type { Candidate, Route } from "../router-client";
-import { element, type Settings } from "./dom";
+import type { Candidate, Route } from "../../router-client";
+import { element, type Settings } from "../dom";
 import { bars, ordered, reasons, restOfScore, retries, SCORED, type Bar } from "./explain";
 import { stacks, type Stack, type TermWords } from "./terms";
-import { decimal, milliseconds, say, type Words } from "./words";
+import { decimal, milliseconds, say, type Words } from "../words";
 
 type Labels = DOMStringMap;
 

@@ -1,10 +1,10 @@
 // A tensor as a picture, or as a list of values.
-import { complain, find, stamped } from "./dom";
+import { complain, find, stamped } from "../dom";
 import { ImageRefused, pixels } from "./image";
 import type { InputWidget } from "./table-input";
 import { imageTensor, valuesTensor, type TensorInput } from "./tensors";
 import { isProblem } from "./validate";
-import { say, type Words } from "./words";
+import { say, type Words } from "../words";
 
 function titled(node: HTMLElement, input: TensorInput, control: HTMLElement): void {
   control.id = `input-${input.tensor.name}`;

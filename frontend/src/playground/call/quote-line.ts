@@ -1,8 +1,8 @@
 // The line that says what a call would cost and take, kept up to date while the prompt grows.
-import { CallFailed, quote } from "../router-client";
-import type { Settings } from "./dom";
+import { CallFailed, quote } from "../../router-client";
+import type { Settings } from "../dom";
 import { measuredUrl, quotedCall, quoteText, type Asked, type Measured } from "./quotes";
-import { say } from "./words";
+import { say } from "../words";
 
 const PAUSE_MS = 400;
 

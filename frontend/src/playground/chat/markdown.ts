@@ -1,8 +1,8 @@
 // A model's answer as a page: Markdown, without anything that could run, load or look like the page itself.
 import DOMPurify from "dompurify";
 import { Marked } from "marked";
-import { element } from "./dom";
-import type { Words } from "./words";
+import { element } from "../dom";
+import type { Words } from "../words";
 
 const TAGS = [
   "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "strong",

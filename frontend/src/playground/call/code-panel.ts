@@ -1,8 +1,8 @@
 // "Show code": the exact request, in the language that a person chooses.
 import { codeOf, LANGUAGES, type Language } from "./code";
-import { find, type Settings } from "./dom";
+import { find, type Settings } from "../dom";
 import type { Call } from "./request";
-import { say } from "./words";
+import { say } from "../words";
 
 /** Redraws when opened and, while it is open, whenever the returned function is called. */
 export function codePanel(root: ParentNode, settings: Settings, call: () => Call | null): () => void {

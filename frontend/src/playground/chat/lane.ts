@@ -1,11 +1,11 @@
 // One model's side of a chat: its conversation, its stream, its cancel, its figures.
-import { CallFailed, call, events, type Route } from "../router-client";
-import { BROKEN_STREAM } from "./advice";
-import { element, find, showFailure, stamped, type Choice, type Settings } from "./dom";
-import { quoteLine } from "./quote-line";
-import { showRoute } from "./report";
-import { chatCall, imagesOf, textOf, type Call, type ChatSettings, type Message } from "./request";
-import { dollars, milliseconds, say, type Words } from "./words";
+import { CallFailed, call, events, type Route } from "../../router-client";
+import { BROKEN_STREAM } from "../report/advice";
+import { element, find, showFailure, stamped, type Choice, type Settings } from "../dom";
+import { quoteLine } from "../call/quote-line";
+import { showRoute } from "../report/report";
+import { chatCall, imagesOf, textOf, type Call, type ChatSettings, type Message } from "../call/request";
+import { dollars, milliseconds, say, type Words } from "../words";
 
 export interface LaneState { model: string; provider: string; history: Message[]; route: Route | null }
 

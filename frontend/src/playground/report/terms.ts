@@ -1,5 +1,5 @@
 // Of what each engine's score is made. Pure; the record of a call says the same: marketplace/usage/decisions/terms.py.
-import type { Candidate } from "../router-client";
+import type { Candidate } from "../../router-client";
 
 /** A name and what it means, by term, in the order in which they pass. */
 export type TermWords = Record<string, string[]>;

@@ -1,7 +1,7 @@
 // The maximum cost of a call, as the router quotes it, and what earlier calls took. Pure.
 import type { Call, Message } from "./request";
-import type { Quote } from "../router-client";
-import { dollars, milliseconds, say, type Words } from "./words";
+import type { Quote } from "../../router-client";
+import { dollars, milliseconds, say, type Words } from "../words";
 
 export interface Measured { calls: number; ttft_ms_p50: number; total_ms_p50: number }
 

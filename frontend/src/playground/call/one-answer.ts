@@ -1,13 +1,13 @@
 // A call with one answer: busy, cancel, report and error around it.
-import { call, type Route } from "../router-client";
-import { find, showFailure, type Settings } from "./dom";
-import { showRoute } from "./report";
+import { call, type Route } from "../../router-client";
+import { find, showFailure, type Settings } from "../dom";
+import { showRoute } from "../report/report";
 import type { Call } from "./request";
 
-export interface Once<Answer> { send: (request: Call, show: (answer: Answer) => void) => Promise<void> }
+export interface OneAnswer<Answer> { send: (request: Call, show: (answer: Answer) => void) => Promise<void> }
 
 /** The page's Send, Stop, error and report, for calls that do not stream. */
-export function once<Answer extends { route?: Route }>(root: HTMLElement, settings: Settings): Once<Answer> {
+export function oneAnswer<Answer extends { route?: Route }>(root: HTMLElement, settings: Settings): OneAnswer<Answer> {
   const sendButton = find<HTMLButtonElement>(root, "[data-send]");
   const stopButton = find<HTMLButtonElement>(root, "[data-stop]");
   const failure = find<HTMLElement>(root, "[data-error]");

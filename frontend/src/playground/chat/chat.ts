@@ -1,13 +1,13 @@
 // A chat with one model, or the same prompt to several side by side.
-import { complain, element, find, sendOnCtrlEnter, type Settings } from "./dom";
-import { codePanel } from "./code-panel";
-import { control, labelled, readAll, type Control } from "./fields";
-import { dataUrl, ImageRefused } from "./image";
+import { complain, element, find, sendOnCtrlEnter, type Settings } from "../dom";
+import { codePanel } from "../call/code-panel";
+import { control, labelled, readAll, type Control } from "../inputs/fields";
+import { dataUrl, ImageRefused } from "../inputs/image";
 import { makeLane, type Lane, type LaneState } from "./lane";
-import { userMessage, type Call, type ChatSettings } from "./request";
-import { keep, restore } from "./saved";
-import { fieldsOf, takesImages } from "./schema";
-import { say } from "./words";
+import { userMessage, type Call, type ChatSettings } from "../call/request";
+import { keep, restore } from "../saved";
+import { fieldsOf, takesImages } from "../inputs/schema";
+import { say } from "../words";
 
 const LANES_MAX = 3;
 const IMAGES_MAX = 4;

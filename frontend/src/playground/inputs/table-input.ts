@@ -1,10 +1,10 @@
 // A tensor as a table: rows to add, remove and paste, each cell checked.
-import { complain, element, find, stamped } from "./dom";
+import { complain, element, find, stamped } from "../dom";
 import { rowsFromCsv } from "./csv";
 import { control, read, type Control } from "./fields";
 import { tableTensor, type SentTensor, type TensorInput } from "./tensors";
 import { isProblem, type Value } from "./validate";
-import { say, type Words } from "./words";
+import { say, type Words } from "../words";
 
 /** More rows make a page slow; a program may send as many as a body holds. */
 export const ROWS_MAX = 200;

@@ -1,6 +1,6 @@
 // The bodies that are sent, and how large a prompt is. Pure.
-import type { SentTensor } from "./tensors";
-import type { Value } from "./validate";
+import type { SentTensor } from "../inputs/tensors";
+import type { Value } from "../inputs/validate";
 
 export type Part = { type: "text"; text: string } | { type: "image_url"; image_url: { url: string } };
 export interface Message { role: "system" | "user" | "assistant"; content: string | Part[] }

@@ -1,7 +1,7 @@
 // A decision in plain words, and a call's time as bars. Pure.
-import type { Candidate, Route } from "../router-client";
+import type { Candidate, Route } from "../../router-client";
 import { mostBehind, type TermWords } from "./terms";
-import { decimal, milliseconds, say, type Words } from "./words";
+import { decimal, milliseconds, say, type Words } from "../words";
 
 /** From and to in milliseconds since the call arrived. */
 export interface Bar { kind: "queue" | "first" | "stream" | "attempt"; name: string; from: number; to: number }
