@@ -224,6 +224,7 @@ def _asked(request: Request, organisation_id: int) -> Asked:
     return Asked(
         model=wanted.model,
         pipeline=wanted.pipeline,
+        called_name=wanted.name,
         version=wanted.version,
         input_text=json.dumps(given["input"], separators=(",", ":")),
         priority=str(priority),

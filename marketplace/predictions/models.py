@@ -53,7 +53,9 @@ STATUSES = {
 class Prediction(Job):
     """One call of a model or of a pipeline that a job process makes for its caller.
 
-    It has the one or the other. Where a pipeline's calls went and what they cost is in its stages.
+    It has the one or the other. ``called_name`` is what its call names if that is not the model's
+    own name: ``auto``, for which it has neither, or a preset. Where a pipeline's calls went and
+    what they cost is in its stages.
     ``input_text`` and ``output_text`` are JSON as text, which keeps the order of keys and every
     character. ``aborted`` says that its deadline passed before it started. ``place`` and
     ``begins_at`` are where it stands in the router's queue. Figures are null until the router has
@@ -76,6 +78,7 @@ class Prediction(Job):
     pipeline = models.ForeignKey(
         Pipeline, on_delete=models.CASCADE, null=True, blank=True, related_name="predictions"
     )
+    called_name = models.CharField(max_length=160, blank=True, db_default="")
     version = models.CharField(max_length=40)
     input_text = models.TextField()
     output_text = models.TextField(blank=True)
@@ -113,7 +116,9 @@ class Prediction(Job):
                 name="prediction_idempotency_key_unique",
             ),
             models.CheckConstraint(
-                condition=models.Q(model=None) ^ models.Q(pipeline=None),
+                condition=models.Q(model__isnull=False, pipeline=None)
+                | models.Q(model=None, pipeline__isnull=False, called_name="")
+                | models.Q(~models.Q(called_name=""), model=None, pipeline=None),
                 name="prediction_of_model_or_pipeline",
             ),
         ]
@@ -123,7 +128,9 @@ class Prediction(Job):
 
     @property
     def model_name(self) -> str:
-        """What it was asked of: a model's name, or a pipeline's."""
+        """What it was asked of: a model's name, a pipeline's, or what stands for a model."""
+        if self.called_name:
+            return self.called_name
         called = self.pipeline or self.model
         return called.name if called is not None else ""
 

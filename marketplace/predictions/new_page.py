@@ -92,6 +92,7 @@ def _ask(
             asked=Asked(
                 model=wanted.model,
                 pipeline=wanted.pipeline,
+                called_name=wanted.name,
                 version=wanted.version,
                 input_text=json.dumps(given, separators=(",", ":")),
                 priority=str(Priority.INTERACTIVE),

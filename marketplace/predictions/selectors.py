@@ -10,11 +10,14 @@ from django.db.models import Case, IntegerField, Min, Prefetch, QuerySet, Value,
 
 from marketplace.catalog.models import AIModel
 from marketplace.catalog.selectors import deployments_live, models_published
+from marketplace.predictions.calls.call import StandIn
 from marketplace.predictions.models import Prediction, PredictionEvent, PredictionStage
+from marketplace.presets.naming import meant_by
+from marketplace.presets.selectors import presets_of
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import jobs_running
 from marketplace.usage.models import UsageEvent
-from router.domain.request import Priority
+from router.domain.request import AUTO, Priority
 
 EVENTS_AT_ONCE = 200
 URGENCY = Case(
@@ -40,6 +43,18 @@ def predictions_listed(organisation_id: int) -> QuerySet[Prediction]:
 def model_wanted(name: str) -> AIModel | None:
     """The model of that name, if it may be called."""
     return models_published().filter(name=name).first()
+
+
+def stand_in(name: str, organisation_id: int) -> StandIn | None:
+    """What a name that is no model's own stands for, such as ``auto`` or a preset; or None.
+
+    Raises ``NameInvalid``.
+    """
+    meant = meant_by(name, presets_of(organisation_id))
+    if meant.model == AUTO:
+        return StandIn(name, None, meant.fields)
+    model = model_wanted(meant.model)
+    return StandIn(name, model, meant.fields) if model is not None else None
 
 
 def version_served(model: AIModel) -> str | None:

@@ -45,7 +45,7 @@ class TooMany(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A checked request, of a model or of a pipeline.
+    """A checked request, of a model, of a name that stands for one, or of a pipeline.
 
     ``fingerprint`` tells requests with one ``idempotency_key`` apart.
     """
@@ -60,6 +60,7 @@ class Asked:
     idempotency_key: str = ""
     fingerprint: str = ""
     pipeline: Pipeline | None = None
+    called_name: str = ""
 
 
 def prediction_topic(prediction: Prediction) -> str:
@@ -92,6 +93,7 @@ def prediction_create(
         asked_by=asked_by,
         model=asked.model,
         pipeline=asked.pipeline,
+        called_name=asked.called_name,
         version=asked.version,
         input_text=asked.input_text,
         priority=asked.priority,

@@ -1,4 +1,4 @@
-"""What a prediction is asked of: a model or a pipeline, by its name."""
+"""What a prediction is asked of: a model, a name that stands for one, or a pipeline."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,23 +7,31 @@ from marketplace.catalog.models import AIModel
 from marketplace.inference.errors import JobError
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.selectors import pipeline_wanted
-from marketplace.predictions.calls.call import call_of
+from marketplace.predictions.calls.call import StandIn, call_of
 from marketplace.predictions.running.stages import input_check
-from marketplace.predictions.selectors import model_wanted, version_served
+from marketplace.predictions.selectors import model_wanted, stand_in, version_served
+from marketplace.presets.naming import NameInvalid
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What is asked of: a model or a pipeline."""
+    """What is asked of: a model or a pipeline. ``stand_in`` is the name by which the call asks."""
 
     version: str
     model: AIModel | None = None
     pipeline: Pipeline | None = None
+    stand_in: StandIn | None = None
+
+    @property
+    def name(self) -> str:
+        """What the call names if that is no model's own name."""
+        return self.stand_in.name if self.stand_in is not None else ""
 
     def check(self, given: Any) -> None:
         """Raise :class:`InputInvalid` for an input that it cannot take."""
-        if self.model is not None:
-            call_of(self.model, given)
+        asked = self.stand_in or self.model
+        if asked is not None:
+            call_of(asked, given)
         elif self.pipeline is not None:
             input_check(self.pipeline.definition, given)
 
@@ -35,8 +43,13 @@ def called(name: str, version: str, organisation_id: int, param: str = "model") 
     """
     model = model_wanted(name)
     pipeline = pipeline_wanted(organisation_id, name) if model is None else None
+    found = None
+    if model is None and pipeline is None:
+        found = _stand_in(name, organisation_id, param)
     if model is not None:
         served = version_served(model)
+    elif found is not None:
+        model, served = found.model, ""
     elif pipeline is not None:
         served = str(pipeline.version)
     else:
@@ -54,4 +67,12 @@ def called(name: str, version: str, organisation_id: int, param: str = "model") 
             param="version",
             status=404,
         )
-    return Called(served or version, model, pipeline)
+    return Called(served or version, model, pipeline, found)
+
+
+def _stand_in(name: str, organisation_id: int, param: str) -> StandIn | None:
+    try:
+        return stand_in(name, organisation_id)
+    except NameInvalid as error:
+        status = 404 if error.code == "preset_not_found" else 422
+        raise JobError(str(error), code=error.code, param=param, status=status) from None

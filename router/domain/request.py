@@ -16,6 +16,9 @@ BYTES_PER_TOKEN = 4
 AUTO = "auto"
 """Instead of a model: the router chooses one for the call."""
 
+PRESET_MARK = "@preset/"
+"""Before the name of a preset, in a call's model."""
+
 DEADLINE_MS_MAX = 24 * 60 * 60 * 1_000
 
 

@@ -9,11 +9,11 @@ from msgspec import Raw, Struct
 
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import PresetUnknown, RequestInvalid
+from router.domain.request import PRESET_MARK as MARK
 from router.ingress.faces.messages import face as messages
 from router.ingress.faces.responses import face as responses
 from router.pipeline.plans.routing_table import Grant, RoutingTable
 
-MARK = "@preset/"
 MARK_BYTES = MARK.encode()
 INSTRUCTIONS = {
     messages.PATH: "system",

@@ -8,7 +8,7 @@ one after removes what nobody reads any more.
 import re
 from collections.abc import Iterator
 
-from django.contrib.postgres.operations import AddIndexConcurrently
+from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently
 from django.db import migrations
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -75,7 +75,9 @@ def _of_table(operation: Operation, before: ProjectState, app: str, model: str) 
     elif isinstance(operation, migrations.AlterField):
         was = before.models[app, model].fields[operation.name]
         yield from _altered(operation.name, was, operation.field)
-    elif isinstance(operation, migrations.AddConstraint):
+    elif isinstance(operation, migrations.AddConstraint) and not isinstance(
+        operation, AddConstraintNotValid
+    ):
         yield f"constraint {operation.constraint.name} reads the table under a lock: NOT VALID"
     elif isinstance(operation, migrations.AddIndex) and not isinstance(
         operation, AddIndexConcurrently

@@ -1,6 +1,7 @@
 """Migrations after the baseline let the release before run on, and hold up no calls."""
 
 import pytest
+from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
@@ -101,6 +102,9 @@ def test_what_breaks_older_code_is_named(operation: Operation, said: str) -> Non
         migrations.AddField("thing", "size", models.IntegerField(default=0, db_default=0)),
         migrations.AlterField("thing", "name", models.CharField(max_length=90, null=True)),
         migrations.AddField("other", "size", models.IntegerField(default=0)),
+        AddConstraintNotValid(
+            "thing", models.CheckConstraint(condition=models.Q(id__gt=0), name="positive")
+        ),
         migrations.RunSQL("CREATE OR REPLACE FUNCTION f() RETURNS void AS $$ DROP TABLE x; $$"),
     ],
 )

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from django.dispatch import Signal
 
 from marketplace.accounts.models import ApiKey, Organisation
+from marketplace.batches.formats.lines import TASKS
 from marketplace.batches.formats.rows import PIECE_ROWS, PIECE_ROWS_MAX, rows_max
 from marketplace.batches.models import Batch
-from marketplace.catalog.models import AIModel, DeploymentStatus, Worker
+from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Worker
+from router.domain.request import AUTO
 
 WINDOW_MAX = 256
 AHEAD = 1.5
@@ -38,14 +40,14 @@ def window_for(slots: int, limits: Sequence[int | None] = ()) -> int:
 
 
 def window_of(batch: Batch) -> int:
-    """The same of a batch, as things are now."""
-    workers = Worker.objects.filter(
-        healthy=True,
-        draining=False,
-        pool__deployments__status=DeploymentStatus.LIVE,
-        pool__deployments__version__model__name__in=batch.model_names,
-    ).distinct()
-    slots = sum(worker.slots for worker in workers)
+    """The same of a batch, as things are now. ``auto`` may be any model of the endpoint's task."""
+    called = Deployment.objects.filter(status=DeploymentStatus.LIVE)
+    if AUTO in batch.model_names:
+        called = called.filter(version__model__task=TASKS.get(batch.endpoint))
+    else:
+        called = called.filter(version__model__name__in=batch.model_names)
+    workers = Worker.objects.filter(healthy=True, draining=False, pool__deployments__in=called)
+    slots = sum(worker.slots for worker in workers.distinct())
     return window_for(slots, calls_at_once(batch))
 
 

@@ -12,9 +12,12 @@ import msgspec
 
 from marketplace.batches.formats.results import Result, answered, broken
 from marketplace.catalog.models import Task
+from marketplace.presets.naming import NameInvalid, meant_by
+from router.domain.request import AUTO
 
 if TYPE_CHECKING:
     from marketplace.inference.router_client import Answer
+    from marketplace.presets.models import Preset
 
 LINE_BYTES_MAX = 10 * 1024 * 1024
 """As long as a call's body may be."""
@@ -26,8 +29,6 @@ ERRORS_SHOWN = 50
 """After so many the rest of the file is not read."""
 MESSAGE_CHARACTERS_MAX = 500
 """Of an error: the values in it are the customer's."""
-SUFFIXES = (":cheapest", ":fastest", ":floor", ":nitro")
-"""Of a model's name; they say how to route."""
 TASKS = {
     "/v1/chat/completions": Task.CHAT,
     "/v1/completions": Task.CHAT,
@@ -202,22 +203,31 @@ def _body_checked(content: msgspec.Raw, endpoint: str) -> str:
 class Models:
     """The models that an endpoint is asked for: ``callable_`` with their tasks are possible.
 
-    ``forbidden`` are those that only this key may not call.
+    ``forbidden`` are those that only this key may not call, ``presets`` the organisation's.
     """
 
     endpoint: str
     callable_: Mapping[str, str]
     forbidden: frozenset[str] = frozenset()
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
 
     def want(self, named: str) -> None:
         """Raises :class:`LineInvalid` for one that cannot be called."""
-        model = named
-        for suffix in SUFFIXES:
-            model = model.removesuffix(suffix)
+        param = None if model_of(self.endpoint) else "body.model"
+        try:
+            model = meant_by(named, self.presets).model if param else named
+        except NameInvalid as error:
+            raise LineInvalid(error.code, f"{error}.", param) from error
         if model in self.named:
             return
-        param = None if model_of(self.endpoint) else "body.model"
+        if model != AUTO or param is None:
+            self._check(model, param)
+        if len(self.named) >= MODELS_MAX:
+            raise LineInvalid("too_many_models", f"A file may name {MODELS_MAX} models.", param)
+        self.named.add(model)
+
+    def _check(self, model: str, param: str | None) -> None:
         if model in self.forbidden:
             said = f"This key may not call the model {model!r}."
             raise LineInvalid("model_not_allowed", said, param)
@@ -227,9 +237,6 @@ class Models:
         if task is not None and self.callable_[model] != task:
             said = f"The model {model!r} is for {self.callable_[model]}, not for {self.endpoint}."
             raise LineInvalid("invalid_model", said, param)
-        if len(self.named) >= MODELS_MAX:
-            raise LineInvalid("too_many_models", f"A file may name {MODELS_MAX} models.", param)
-        self.named.add(model)
 
 
 @dataclass(slots=True)

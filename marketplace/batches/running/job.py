@@ -32,6 +32,7 @@ from marketplace.batches.running.sending import Ending, Looked, Sender
 from marketplace.catalog.selectors import models_published
 from marketplace.inference.callers import Caller
 from marketplace.inference.router_client import RouterClient
+from marketplace.presets.selectors import presets_of
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import JobFailed, JobStopped, JobYields, Run
 
@@ -128,6 +129,7 @@ def _models(batch: Batch) -> Models:
         endpoint=batch.endpoint,
         callable_={name: task for name, task in tasks.items() if name in only},
         forbidden=frozenset(tasks.keys() - only),
+        presets=presets_of(batch.organisation_id),
     )
 
 

@@ -1,12 +1,14 @@
 """From a model and an input to the call that answers it. Pure.
 
 The input is what the model's own API takes, without the model's name: ``messages`` for a chat,
-``prompt`` for a completion, ``input`` for embeddings, and tensors by name for the others.
+``prompt`` for a completion, ``input`` for a response or for embeddings, and tensors by name for the
+others.
 """
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -19,9 +21,18 @@ from marketplace.predictions.calls.tensors import tensors_of
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
+RESPONSES = "/v1/responses"
 MESSAGE_CHARACTERS_MAX = 300
 OWN_FIELDS = {"model": "beside `input`", "stream_options": "to the answer's own URL, not here"}
 """Fields of a call that a prediction sets itself, and where they belong."""
+
+PROMPTS = {"messages": CHAT, "prompt": COMPLETION, "input": RESPONSES}
+"""The API of a chat's model by the field that has the prompt."""
+STREAMED = frozenset({CHAT, COMPLETION})
+NAMED_IN_BODY = frozenset({Task.CHAT, Task.EMBEDDINGS})
+"""Tasks whose calls name their model beside the input; the others' do in the path."""
+CHOSEN = AIModel(task=Task.CHAT)
+"""Instead of the one that the router chooses."""
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +46,37 @@ class Call:
     streams: bool
 
 
-def call_of(model: AIModel, given: Any) -> Call:
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """A name that stands for a model: ``auto``, or a preset that adds ``fields`` to the call.
+
+    ``model`` is None where the router chooses one, for a chat.
+    """
+
+    name: str
+    model: AIModel | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def call_of(asked: AIModel | StandIn, given: Any) -> Call:
     """The call for this input. Raises :class:`InputInvalid` with the path of the wrong field."""
     if not isinstance(given, dict):
         raise InputInvalid("input must be an object of what the model takes", "input")
-    if model.task not in (Task.CHAT, Task.EMBEDDINGS):
+    named = asked if isinstance(asked, StandIn) else StandIn(asked.name, asked)
+    model = named.model or CHOSEN
+    if model.task not in NAMED_IN_BODY:
+        if named is asked:
+            raise InputInvalid(f"{model.name} takes tensors: call it by its own name", "model")
         return _inference(model, given)
-    for name, place in OWN_FIELDS.items():
-        if name in given:
-            raise InputInvalid(f"{name} belongs {place}", f"input.{name}")
-    _check_prompt(model, given)
-    if model.task == Task.EMBEDDINGS:
-        return Call(EMBEDDINGS, _encoded({**given, "model": model.name}), streams=False)
-    own = {"model": model.name, "stream": True, "stream_options": {"include_usage": True}}
-    path = COMPLETION if _is_completion(given) else CHAT
-    return Call(path, _encoded({**given, **own}), streams=True)
+    for own, place in OWN_FIELDS.items():
+        if own in given:
+            raise InputInvalid(f"{own} belongs {place}", f"input.{own}")
+    path = _path_of(model, given)
+    _check_prompt(model, path, {**named.fields, **given})
+    if path not in STREAMED:
+        return Call(path, _encoded({**given, "model": named.name}), streams=False)
+    own_fields = {"model": named.name, "stream": True, "stream_options": {"include_usage": True}}
+    return Call(path, _encoded({**given, **own_fields}), streams=True)
 
 
 def schema_check(schema: dict[str, Any], given: Any) -> None:
@@ -76,14 +103,20 @@ def schema_check(schema: dict[str, Any], given: Any) -> None:
     raise InputInvalid(_cut(wrong.message), at)
 
 
-def _is_completion(given: dict[str, Any]) -> bool:
-    return "prompt" in given and "messages" not in given
+def _path_of(model: AIModel, given: Mapping[str, Any]) -> str:
+    """By what is given: a chat's model answers in three APIs."""
+    if model.task == Task.EMBEDDINGS:
+        return EMBEDDINGS
+    found = (path for name, path in PROMPTS.items() if name in given)
+    return next(found, CHAT)
 
 
-def _check_prompt(model: AIModel, given: dict[str, Any]) -> None:
+def _check_prompt(model: AIModel, path: str, given: dict[str, Any]) -> None:
+    if path == RESPONSES:
+        return  # The schema is a chat's, whose tools look otherwise: the router checks all of it.
     schema = model.input_schema
-    needed = "input" if model.task == Task.EMBEDDINGS else "messages"
-    if model.task == Task.CHAT and _is_completion(given):
+    needed = "input" if path == EMBEDDINGS else "messages"
+    if path == COMPLETION:
         # The schema is a chat's: its parameters hold for a completion too.
         schema = {"properties": schema.get("properties", {})}
     elif needed not in given:

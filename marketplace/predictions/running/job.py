@@ -10,8 +10,9 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
+from marketplace.catalog.models import AIModel
 from marketplace.predictions.calls.answers import Served
-from marketplace.predictions.calls.call import call_of
+from marketplace.predictions.calls.call import StandIn, call_of
 from marketplace.predictions.calls.conversation import (
     Answered,
     Begun,
@@ -24,8 +25,9 @@ from marketplace.predictions.calls.conversation import (
 )
 from marketplace.predictions.calls.invalid import InputInvalid
 from marketplace.predictions.models import Event, Prediction
-from marketplace.predictions.selectors import version_served
+from marketplace.predictions.selectors import stand_in, version_served
 from marketplace.predictions.services import event_tell, prediction_topic
+from marketplace.presets.naming import NameInvalid
 from marketplace.shared.changes import changed
 from marketplace.shared.connections import connection_rest
 from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
@@ -57,21 +59,34 @@ def prediction_run(run: Run) -> Mapping[str, Any]:
 
 
 def _order(prediction: Prediction, deadline_s: float) -> Order:
-    model = prediction.model
-    if model is None:
-        raise TypeError("a pipeline runs by its stages")
-    served = version_served(model)
-    if served is not None and served != prediction.version:
-        raise JobFailed(f"Version {prediction.version} is not served any more; {served} is.")
     return Order(
         caller=prediction.caller,
-        call=call_of(model, prediction.input),
+        call=call_of(_called(prediction), prediction.input),
         priority=prediction.priority,
         idempotency_key=f"prediction:{prediction.uid}",
         deadline_s=deadline_s,
         bytes_max=settings.WAYPOST_PREDICTION_OUTPUT_BYTES_MAX,
         traceparent=prediction.traceparent,
     )
+
+
+def _called(prediction: Prediction) -> AIModel | StandIn:
+    """What it calls, as things are now."""
+    model, name = prediction.model, prediction.called_name
+    if name:
+        try:
+            found = stand_in(name, prediction.organisation_id)
+        except NameInvalid as error:
+            raise JobFailed(f"{error}.") from error
+        if found is None:
+            raise JobFailed(f"{name} is not offered any more.")
+        return found
+    if model is None:
+        raise TypeError("a pipeline runs by its stages")
+    served = version_served(model)
+    if served is not None and served != prediction.version:
+        raise JobFailed(f"Version {prediction.version} is not served any more; {served} is.")
+    return model
 
 
 class Notes:

@@ -9,11 +9,13 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from marketplace.batches.formats.capacity import window_of
 from marketplace.batches.models import Batch, BatchPart, BatchStatus
 from marketplace.batches.running import job as running
 from marketplace.batches.running import sending
 from marketplace.batches.running.cleaning import parts_clear
 from marketplace.batches.services import BatchRefused, batch_cancel, batch_create
+from marketplace.presets.services import preset_save
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.batches.desk import (
@@ -105,6 +107,18 @@ def test_credit_that_runs_out_keeps_what_was_done(shop: Shop) -> None:
         for line in failed
     ]
     assert set(codes) == {"insufficient_credit"}
+
+
+def test_lines_may_leave_the_model_to_the_router_or_to_a_preset(shop: Shop) -> None:
+    with routed() as router:
+        chosen = run(asked(shop, chat_lines(2, model="auto")))
+        preset_save(organisation=shop.organisation, name="brief", model="author/slug:floor")
+        preset = run(asked(shop, chat_lines(2, model="@preset/brief")))
+        refused = run(asked(shop, chat_lines(1, model="@preset/long")))
+    assert (chosen.completed, preset.completed, len(router.ran)) == (2, 2, 4)
+    assert (chosen.model_names, preset.model_names) == (["auto"], ["author/slug"])
+    assert window_of(chosen) == window_of(preset) > 1, "auto has the workers of all chats"
+    assert [error["code"] for error in refused.errors] == ["preset_not_found"]
 
 
 def test_a_batch_past_its_window_expires_and_delivers_what_it_has(

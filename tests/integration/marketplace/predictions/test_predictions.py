@@ -20,6 +20,8 @@ from marketplace.predictions.running import job as running
 from marketplace.predictions.running.job import Following
 from marketplace.predictions.services import predictions_abort, predictions_forget
 from marketplace.predictions.tasks import abort, forget
+from marketplace.presets.selectors import presets_of
+from marketplace.presets.services import preset_retire, preset_save
 from marketplace.shared.jobs.kinds import job_kinds
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_cancel, job_claim, job_run_next
@@ -79,6 +81,45 @@ def test_a_chat_is_asked_for_runs_and_is_read(api: Api, router: FakeRouter) -> N
     assert headers["x-route-linger-s"] == "120"
     assert router.cancelled == []
     assert body["stream"] is True
+
+
+def preset(shop: Shop, **says: Any) -> None:
+    preset_save(organisation=shop.organisation, name="brief", **says)
+
+
+@pytest.mark.parametrize("name", ["auto", "author/slug:floor", "author/slug@preset/brief"])
+def test_a_name_that_stands_for_a_model_is_given_to_the_router(
+    shop: Shop, api: Api, router: FakeRouter, name: str
+) -> None:
+    preset(shop, system="Be brief.")
+    begun = api.ask(model=name).json()
+    assert (begun["model"], begun["version"]) == (name, "")
+    run_one()
+    ended = api("GET", begun["id"]).json()
+    assert ended["status"] == "succeeded", ended["error"]
+    ((_headers, body),) = router.calls
+    assert body["model"] == name
+    listed = api("GET").json()["results"]
+    assert [row["model"] for row in listed] == [name]
+
+
+def test_a_preset_that_nobody_has_is_told_when_it_is_asked_and_when_it_is_called(
+    shop: Shop, api: Api, router: FakeRouter
+) -> None:
+    asked = {"model": "@preset/brief"}
+    error = error_of(api.ask(**asked), 404)
+    assert (error["code"], error["param"]) == ("preset_not_found", "model")
+    preset(shop, system="Be brief.")
+    assert error_of(api.ask(**asked), 422)["code"] == "invalid_model"
+    preset(shop, model="author/slug")
+    uid = api.ask(**asked).json()["id"]
+    preset_retire(preset=presets_of(shop.organisation.pk)["brief"])
+    run_one()
+    ended = api("GET", uid).json()
+    assert (ended["status"], router.calls) == ("failed", [])
+    assert "has no preset 'brief'" in ended["error"]
+    error = error_of(api.ask(model="auto", version="auto/x:2"), 422)
+    assert error["param"] == "version"
 
 
 def test_tensors_go_in_and_come_out_by_name(shop: Shop, api: Api, router: FakeRouter) -> None:

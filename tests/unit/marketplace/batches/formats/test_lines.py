@@ -8,10 +8,16 @@ import pytest
 
 from marketplace.batches.formats import lines
 from marketplace.batches.formats.lines import Checked, Models, endpoint_is_served, numbered
+from marketplace.presets.models import Preset
 
 CHAT = "/v1/chat/completions"
 INFER = "/v2/models/author/table/infer"
 TASKS = {"author/chat": "chat", "author/vectors": "embeddings", "author/table": "tabular"}
+PRESETS = {
+    "brief": Preset(name="brief", model="author/chat:floor"),
+    "bare": Preset(name="bare", system="Be brief."),
+    "vectors": Preset(name="vectors", model="author/vectors"),
+}
 
 
 def line(**changes: Any) -> dict[str, Any]:
@@ -27,7 +33,7 @@ def checked(*texts: object, endpoint: str = CHAT, forbidden: str = "") -> Checke
         )
     )
     callable_ = {name: task for name, task in TASKS.items() if name != forbidden}
-    found = Checked(endpoint, Models(endpoint, callable_, frozenset({forbidden})))
+    found = Checked(endpoint, Models(endpoint, callable_, frozenset({forbidden}), PRESETS))
     for number, text in numbered(file):
         if not found.add(number, text):
             break
@@ -42,6 +48,21 @@ def test_a_file_that_is_right_has_no_errors_and_tells_its_models() -> None:
     )
     found = checked(line(), b"", floor, fastest)
     assert (found.errors, found.lines, found.models.named) == ([], 3, {"author/chat"})
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("auto", "auto"),
+        ("auto:floor", "auto"),
+        ("@preset/brief", "author/chat"),
+        ("author/chat@preset/bare", "author/chat"),
+        ("auto@preset/brief", "auto"),
+    ],
+)
+def test_a_line_may_name_what_stands_for_a_model(name: str, model: str) -> None:
+    found = checked(line(body={"model": name, "messages": []}), forbidden="author/vectors")
+    assert (found.errors, found.models.named) == ([], {model})
 
 
 def test_an_endpoint_of_a_model_needs_none_in_the_lines() -> None:
@@ -67,6 +88,10 @@ def test_an_endpoint_of_a_model_needs_none_in_the_lines() -> None:
         (line(body={"model": "author/none"}), "model_not_found", "body.model"),
         (line(body={"model": "author/secret"}), "model_not_allowed", "body.model"),
         (line(body={"model": "author/vectors"}), "invalid_model", "body.model"),
+        (line(body={"model": "@preset/none"}), "preset_not_found", "body.model"),
+        (line(body={"model": "@preset/bare"}), "invalid_model", "body.model"),
+        (line(body={"model": "@preset/vectors"}), "invalid_model", "body.model"),
+        (line(body={"model": "author/secret@preset/bare"}), "model_not_allowed", "body.model"),
     ],
 )
 def test_each_fault_has_its_code_and_its_line(wrong: object, code: str, param: str | None) -> None:
@@ -74,6 +99,12 @@ def test_each_fault_has_its_code_and_its_line(wrong: object, code: str, param: s
     found = checked(good[0], wrong, good[1], forbidden="author/secret")
     assert [(error.code, error.line, error.param) for error in found.errors] == [(code, 2, param)]
     assert found.errors[0].message
+
+
+def test_a_path_names_a_model_itself() -> None:
+    infer = "/v2/models/author/auto/infer"
+    found = checked(line(url=infer, body={"inputs": []}), endpoint=infer)
+    assert [error.code for error in found.errors] == ["model_not_found"]
 
 
 def test_an_empty_file_says_so() -> None:

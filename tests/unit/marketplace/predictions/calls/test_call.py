@@ -7,7 +7,14 @@ import pytest
 
 from marketplace.catalog.models import AIModel
 from marketplace.demo.offering import EMULATED_MODELS, REAL_MODELS
-from marketplace.predictions.calls.call import CHAT, COMPLETION, EMBEDDINGS, call_of
+from marketplace.predictions.calls.call import (
+    CHAT,
+    COMPLETION,
+    EMBEDDINGS,
+    RESPONSES,
+    StandIn,
+    call_of,
+)
 from marketplace.predictions.calls.invalid import InputInvalid
 
 DEMO = {model.task: model for model in (*EMULATED_MODELS, *REAL_MODELS)}
@@ -47,6 +54,41 @@ def test_embeddings_are_a_whole_answer() -> None:
     call = call_of(model_of("embeddings"), {"input": ["a", "b"]})
     assert (call.path, call.streams) == (EMBEDDINGS, False)
     assert json.loads(call.body) == {"input": ["a", "b"], "model": DEMO["embeddings"].name}
+
+
+def test_an_input_of_a_chat_model_is_a_response() -> None:
+    given = {"input": "Hi", "tools": [{"type": "function", "name": "look"}]}
+    call = call_of(model_of("chat"), given)
+    assert (call.path, call.streams) == (RESPONSES, False)
+    assert json.loads(call.body) == given | {"model": DEMO["chat"].name}
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"messages": [{"role": "user", "content": "Hi"}]}, CHAT),
+        ({"prompt": "Hi"}, COMPLETION),
+        ({"input": "Hi"}, RESPONSES),
+    ],
+)
+def test_a_name_that_leaves_the_choice_to_the_router_is_a_chats(given: Any, path: str) -> None:
+    call = call_of(StandIn("auto:floor"), given)
+    assert (call.path, json.loads(call.body)["model"]) == (path, "auto:floor")
+
+
+def test_a_preset_is_checked_with_what_it_adds_and_sent_by_its_name() -> None:
+    model = model_of("chat", input_schema={"type": "object", "required": ["seed"]})
+    given = {"messages": [{"role": "user", "content": "Hi"}]}
+    with pytest.raises(InputInvalid, match="seed is missing"):
+        call_of(StandIn("@preset/brief", model), given)
+    body = json.loads(call_of(StandIn("@preset/brief", model, {"seed": 1}), given).body)
+    assert body["model"] == "@preset/brief"
+    assert "seed" not in body
+
+
+def test_a_preset_of_a_model_that_takes_tensors_is_refused() -> None:
+    with pytest.raises(InputInvalid, match="by its own name"):
+        call_of(StandIn("@preset/rows", model_of("tabular")), {"FEATURES": [ROW]})
 
 
 def test_rows_of_a_table_are_a_tensor() -> None:
