@@ -10,7 +10,7 @@ import httpx
 
 from waypost.api.batches import Batches, Files
 from waypost.api.calls import Calls
-from waypost.api.management import AdviceOf, Benchmarks, UsageOf, WhatIfs
+from waypost.api.management import AdviceOf, Benchmarks, Presets, UsageOf, WhatIfs
 from waypost.api.models import Models
 from waypost.api.predictions import Predictions
 from waypost.config import QUIET_S, Config, Settings, config_of
@@ -31,6 +31,7 @@ class _Client(Calls[IO]):
         self.batches: Batches[IO] = Batches(io, core)
         self.usage: UsageOf[IO] = UsageOf(io, core)
         self.benchmarks: Benchmarks[IO] = Benchmarks(io, core)
+        self.presets: Presets[IO] = Presets(io, core)
         self.advice: AdviceOf[IO] = AdviceOf(io, core)
         self.what_ifs: WhatIfs[IO] = WhatIfs(io, core)
 

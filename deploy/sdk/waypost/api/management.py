@@ -1,4 +1,4 @@
-"""The management API: usage, benchmarks, the hardware advisor, what-if.
+"""The management API: usage, benchmarks, presets, the hardware advisor, what-if.
 
 Answers are JSON as the API has it: its reference is the schema at ``/api/schema/``. The key needs
 the scope ``management``.
@@ -133,6 +133,58 @@ class Benchmarks(_Management[IO]):
         """It as it is every ``poll_s``, to its end. Raises :class:`TimedOut`."""
         path = f"benchmarks/{int(benchmark_id)}"
         yield from self._followed(path, poll_s, until_s)
+
+
+class Presets(_Management[IO]):
+    """``client.presets``: what calls say by ``@preset/name``, each in its last version."""
+
+    @operation
+    def list(self, *, organisation: str = "", limit: int = 50) -> Steps[Sequence[Json]]:
+        """By their names, retired ones too."""
+        slug = yield from self._organisation(organisation)
+        return (yield from self._list("presets", limit, organisation=slug))
+
+    @operation
+    def get(self, name: str, *, organisation: str = "") -> Steps[Json]:
+        """One. Raises ``ValueError`` if there is none."""
+        return (yield from self._named(name, organisation))
+
+    @operation
+    def save(
+        self,
+        name: str,
+        *,
+        model: str = "",
+        system: str = "",
+        parameters: Mapping[str, Any] | None = None,
+        organisation: str = "",
+    ) -> Steps[Json]:
+        """Save it, or its next version, which calls get within seconds.
+
+        ``parameters`` are other fields of a call's body.
+        """
+        slug = yield from self._organisation(organisation)
+        body = {
+            "organisation": slug,
+            "name": name,
+            "model": model,
+            "system": system,
+            "parameters": dict(parameters or {}),
+        }
+        return (yield from self._post("presets", body))
+
+    @operation
+    def retire(self, name: str, *, organisation: str = "") -> Steps[None]:
+        """Refuse the calls that name it. Saving it brings it back. Raises ``ValueError``."""
+        found = yield from self._named(name, organisation)
+        yield from self._send(_request("DELETE", f"presets/{found['id']}"))
+
+    def _named(self, name: str, organisation: str) -> Steps[Json]:
+        slug = yield from self._organisation(organisation)
+        for one in (yield from self._list("presets", PAGE, organisation=slug)):
+            if one.get("name") == name:
+                return one
+        raise ValueError(f"{slug} has no preset {name!r}")
 
 
 class AdviceOf(_Management[IO]):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from waypost.cli import calls, jobs, manage, settings
+from waypost.cli import calls, jobs, manage, presets, settings
 from waypost.cli.app import app
 from waypost.cli.exits import INTERRUPTED, NOT_ALL_ANSWERED, status_of
 from waypost.errors import WaypostError
 
-COMMANDS = (calls, jobs, manage, settings)
+COMMANDS = (calls, jobs, manage, presets, settings)
 """Importing them registers their commands."""
 
 

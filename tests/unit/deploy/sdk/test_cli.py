@@ -112,6 +112,53 @@ def test_a_table_of_models_has_prices_per_million_and_no_styles_of_others(
     assert line.split() == ["a/[red]b[/red]", "8,192", "0.15", "0.6", "–"]
 
 
+# --- presets ----------------------------------------------------------------------------------
+
+ONE = said(200, {"results": [{"slug": "acme"}], "next": None})
+BRIEF = {"id": 7, "name": "brief", "version": 2, "model": "a/[b]b", "system": "Be brief."}
+BRIEF |= {"parameters": {"max_tokens": 9}, "retired": False}
+LISTED = said(200, {"results": [BRIEF], "next": None})
+
+
+def test_presets_are_listed_shown_saved_and_retired(
+    waypost: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert waypost(Service([LISTED]), "presets", "list", "--org", "acme") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["brief", "2", "a/[b]b"]
+    assert waypost(Service([ONE, LISTED]), "presets", "show", "brief") == 0
+    assert '{"max_tokens": 9}' in capsys.readouterr().out
+    service = Service([ONE, said(201, BRIEF)])
+    words = ("--model", "auto", "--parameters", '{"max_tokens": 9}', "--json")
+    assert waypost(service, "presets", "save", "brief", *words) == 0
+    assert json.loads(capsys.readouterr().out) == BRIEF
+    assert json.loads(service.asked[1].content) == {
+        "organisation": "acme",
+        "name": "brief",
+        "model": "auto",
+        "system": "",
+        "parameters": {"max_tokens": 9},
+    }
+    service = Service([LISTED, lambda _: httpx.Response(204)])
+    assert waypost(service, "presets", "retire", "brief", "--org", "acme") == 0
+    assert (service.asked[1].method, service.asked[1].url.path) == ("DELETE", "/api/v1/presets/7")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("show", "long"), "acme has no preset 'long'"),
+        (("retire", "long"), "acme has no preset 'long'"),
+        (("save", "brief", "--parameters", "[1]"), "no JSON object"),
+        (("save", "brief", "--parameters", "{"), "no JSON"),
+    ],
+)
+def test_what_is_wrong_about_a_preset_is_said(
+    waypost: Say, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
+) -> None:
+    assert waypost(Service([LISTED]), "presets", *words, "--org", "acme") == 2
+    assert says in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
 # --- jobs -------------------------------------------------------------------------------------
 
 
