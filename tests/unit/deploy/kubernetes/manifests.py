@@ -127,3 +127,24 @@ def words_of(container: Manifest, manifests: Sequence[Manifest]) -> list[str]:
     environment = environment_of(container, manifests)
     words = [*container.get("command", []), *container.get("args", [])]
     return [expanded(word, environment) for word in words]
+
+
+def containers_of(manifests: Sequence[Manifest]) -> Iterator[tuple[str, Pods, Manifest]]:
+    for pods in own_pods(manifests):
+        for container in pods.containers:
+            yield f"{pods.owner}, {container['name']}", pods, container
+
+
+def secrets_of(manifests: Sequence[Manifest]) -> Iterator[tuple[str, str, str]]:
+    for where, _, container in containers_of(manifests):
+        for variable in container.get("env", []):
+            chosen = variable.get("valueFrom", {})
+            assert chosen.keys() <= {"fieldRef", "secretKeyRef"}, "no other reference is read here"
+            if reference := chosen.get("secretKeyRef"):
+                yield where, reference["name"], reference["key"]
+    for each in of_kind(manifests, "Cluster"):
+        for role in each["spec"].get("managed", {}).get("roles", []):
+            yield called(each), role["passwordSecret"]["name"], "password"
+    for each in of_kind(manifests, "Ingress"):
+        for tls in each["spec"].get("tls", []):
+            yield called(each), tls["secretName"], "tls.crt"

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from tests.unit.deploy.kubernetes import policies
 from tests.unit.deploy.kubernetes.manifests import (
     KUBERNETES,
     OVERLAYS,
@@ -14,7 +13,15 @@ from tests.unit.deploy.kubernetes.manifests import (
     of_kind,
     overlay,
 )
-from tests.unit.deploy.kubernetes.policies import POLICIES, Policy
+from tests.unit.deploy.kubernetes.policies import (
+    POLICIES,
+    Policy,
+    containers,
+    ends,
+    network,
+    references,
+    settings,
+)
 
 Plant = Callable[[list[Manifest]], object]
 
@@ -82,7 +89,7 @@ def engine(manifests: list[Manifest]) -> dict[str, Any]:
     return found
 
 
-def settings(manifests: list[Manifest]) -> dict[str, str]:
+def settings_in(manifests: list[Manifest]) -> dict[str, str]:
     (found,) = of_kind(manifests, "ConfigMap")
     data: dict[str, str] = found["data"]
     return data
@@ -96,231 +103,231 @@ def variable(of: dict[str, Any], name: str) -> dict[str, Any]:
 
 PLANTED: dict[str, tuple[Policy, Plant]] = {
     "an unknown field": (
-        policies.every_kind_matches_its_schema,
+        containers.every_kind_matches_its_schema,
         lambda all_: router(all_).update(enviroment=[]),
     ),
     "an unknown field of a custom resource": (
-        policies.every_kind_matches_its_schema,
+        containers.every_kind_matches_its_schema,
         lambda all_: find(all_, "Cluster", "database")["spec"].update(instanses=3),
     ),
     "a scaler without a trigger's type": (
-        policies.every_kind_matches_its_schema,
+        containers.every_kind_matches_its_schema,
         lambda all_: find(all_, "ScaledObject", "vllm-h100")["spec"]["triggers"][0].pop("type"),
     ),
     "latest": (
-        policies.images_are_pinned,
+        containers.images_are_pinned,
         lambda all_: router(all_).update(image="registry.example.com/waypost:latest"),
     ),
     "no tag": (
-        policies.images_are_pinned,
+        containers.images_are_pinned,
         lambda all_: engine(all_).update(image="docker.io/vllm/vllm-openai"),
     ),
     "an operator's image without a tag": (
-        policies.images_are_pinned,
+        containers.images_are_pinned,
         lambda all_: find(all_, "Cluster", "database")["spec"].update(
             imageName="ghcr.io/postgresql"
         ),
     ),
     "root": (
-        policies.nobody_is_root,
+        containers.nobody_is_root,
         lambda all_: pod(all_, "Deployment", "web")["securityContext"].update(runAsUser=0),
     ),
     "no seccomp": (
-        policies.nobody_is_root,
+        containers.nobody_is_root,
         lambda all_: pod(all_, "Deployment", "web")["securityContext"].pop("seccompProfile"),
     ),
     "a writable root": (
-        policies.containers_have_no_rights,
+        containers.containers_have_no_rights,
         lambda all_: engine(all_)["securityContext"].update(readOnlyRootFilesystem=False),
     ),
     "no limit": (
-        policies.resources_are_set,
+        containers.resources_are_set,
         lambda all_: router(all_)["resources"]["limits"].pop("memory"),
     ),
     "a mount without a volume": (
-        policies.mounts_have_volumes,
+        containers.mounts_have_volumes,
         lambda all_: router(all_)["volumeMounts"][0].update(name="temp"),
     ),
     "an unknown claim": (
-        policies.mounts_have_volumes,
+        containers.mounts_have_volumes,
         lambda all_: pod(all_, "StatefulSet", "vllm-h100")["volumes"][0][
             "persistentVolumeClaim"
         ].update(claimName="weights"),
     ),
     "a probe of an unknown path": (
-        policies.probes_ask_what_exists,
+        ends.probes_ask_what_exists,
         lambda all_: router(all_)["readinessProbe"]["httpGet"].update(path="/ready"),
     ),
     "a page that is not there": (
-        policies.probes_ask_what_exists,
+        ends.probes_ask_what_exists,
         lambda all_: web(all_)["livenessProbe"]["httpGet"].update(path="/healthz-of-nobody"),
     ),
     "a probe of an unknown port": (
-        policies.probes_ask_what_exists,
+        ends.probes_ask_what_exists,
         lambda all_: web(all_)["livenessProbe"]["httpGet"].update(port="htp"),
     ),
     "a probe of another queue": (
-        policies.probes_ask_what_exists,
+        ends.probes_ask_what_exists,
         lambda all_: container(all_, "Deployment", "jobs-work").update(
             livenessProbe=container(all_, "Deployment", "jobs-calls")["livenessProbe"]
         ),
     ),
     "no probe": (
-        policies.what_runs_on_is_probed,
+        ends.what_runs_on_is_probed,
         lambda all_: container(all_, "Deployment", "beat").pop("livenessProbe"),
     ),
     "a router killed while it drains": (
-        policies.drains_end_before_they_are_killed,
-        lambda all_: settings(all_).update(ROUTER_DRAIN_S="80"),
+        ends.drains_end_before_they_are_killed,
+        lambda all_: settings_in(all_).update(ROUTER_DRAIN_S="80"),
     ),
     "pages killed while they drain": (
-        policies.drains_end_before_they_are_killed,
+        ends.drains_end_before_they_are_killed,
         lambda all_: pod(all_, "Deployment", "web").update(terminationGracePeriodSeconds=40),
     ),
     "an agent killed while it drains": (
-        policies.drains_end_before_they_are_killed,
+        ends.drains_end_before_they_are_killed,
         lambda all_: pod(all_, "StatefulSet", "vllm-h100").pop("terminationGracePeriodSeconds"),
     ),
     "no time for load balancers": (
-        policies.servers_wait_for_load_balancers,
+        ends.servers_wait_for_load_balancers,
         lambda all_: router(all_).pop("lifecycle"),
     ),
     "a service of nobody": (
-        policies.services_select_pods,
+        references.services_select_pods,
         lambda all_: find(all_, "Service", "web")["spec"]["selector"].update(tier="front"),
     ),
     "a service to an unknown port": (
-        policies.services_select_pods,
+        references.services_select_pods,
         lambda all_: find(all_, "Service", "web")["spec"]["ports"][0].update(targetPort="https"),
     ),
     "an unknown host": (
-        policies.names_of_hosts_are_services,
-        lambda all_: settings(all_).update(ROUTER_JOBS_URL="http://webb:8000"),
+        references.names_of_hosts_are_services,
+        lambda all_: settings_in(all_).update(ROUTER_JOBS_URL="http://webb:8000"),
     ),
     "an unknown host of the database": (
-        policies.names_of_hosts_are_services,
+        references.names_of_hosts_are_services,
         lambda all_: variable(router(all_), "DATABASE_URL").update(
             value="postgres://$(DATABASE_USER):$(DATABASE_PASSWORD)@database:5432/waypost"
         ),
     ),
     "an ingress to nobody": (
-        policies.names_of_hosts_are_services,
+        references.names_of_hosts_are_services,
         lambda all_: find(all_, "Ingress", "waypost")["spec"]["rules"][0]["http"]["paths"][0][
             "backend"
         ]["service"].update(name="pages"),
     ),
     "a budget of nobody": (
-        policies.targets_exist,
+        references.targets_exist,
         lambda all_: find(all_, "PodDisruptionBudget", "web")["spec"]["selector"][
             "matchLabels"
         ].update(tier="front"),
     ),
     "a scaler of nobody": (
-        policies.targets_exist,
+        references.targets_exist,
         lambda all_: find(all_, "HorizontalPodAutoscaler", "web")["spec"]["scaleTargetRef"].update(
             name="pages"
         ),
     ),
     "KEDA's scaler of nobody": (
-        policies.targets_exist,
+        references.targets_exist,
         lambda all_: find(all_, "ScaledObject", "vllm-h100")["spec"]["scaleTargetRef"].update(
             kind="Deployment"
         ),
     ),
     "a number of its own": (
-        policies.scaled_workloads_leave_their_number_to_the_scaler,
+        references.scaled_workloads_leave_their_number_to_the_scaler,
         lambda all_: find(all_, "Deployment", "web")["spec"].update(replicas=2),
     ),
     "a selector of others": (
-        policies.selectors_select_their_own_pods,
+        references.selectors_select_their_own_pods,
         lambda all_: find(all_, "Deployment", "web")["spec"].update(
             selector={"matchLabels": {"app.kubernetes.io/part-of": "waypost"}}
         ),
     ),
     "no budget": (
-        policies.replicas_are_spread_and_guarded,
+        references.replicas_are_spread_and_guarded,
         lambda all_: all_.remove(find(all_, "PodDisruptionBudget", "jobs-work")),
     ),
     "all on one node": (
-        policies.replicas_are_spread_and_guarded,
+        references.replicas_are_spread_and_guarded,
         lambda all_: pod(all_, "StatefulSet", "router").pop("topologySpreadConstraints"),
     ),
     "an unknown secret": (
-        policies.references_are_defined_or_documented,
+        references.references_are_defined_or_documented,
         lambda all_: variable(router(all_), "ROUTER_ADMIN_TOKEN")["valueFrom"][
             "secretKeyRef"
         ].update(key="ADMIN_TOKEN"),
     ),
     "an unknown map of settings": (
-        policies.references_are_defined_or_documented,
+        references.references_are_defined_or_documented,
         lambda all_: router(all_)["envFrom"][0]["configMapRef"].update(name="waypost"),
     ),
     "a setting that nothing reads": (
-        policies.settings_are_those_that_the_code_reads,
-        lambda all_: settings(all_).update(ROUTER_DRAIN_SECONDS="60"),
+        settings.settings_are_those_that_the_code_reads,
+        lambda all_: settings_in(all_).update(ROUTER_DRAIN_SECONDS="60"),
     ),
     "used before it is defined": (
-        policies.settings_are_those_that_the_code_reads,
+        settings.settings_are_those_that_the_code_reads,
         lambda all_: router(all_)["env"].reverse(),
     ),
     "a setting that the router refuses": (
-        policies.routers_accept_their_settings,
-        lambda all_: settings(all_).update(ROUTER_UPSTREAM_NETWORKS="pods"),
+        settings.routers_accept_their_settings,
+        lambda all_: settings_in(all_).update(ROUTER_UPSTREAM_NETWORKS="pods"),
     ),
     "another port": (
-        policies.routers_accept_their_settings,
-        lambda all_: settings(all_).update(ROUTER_PORT="9090"),
+        settings.routers_accept_their_settings,
+        lambda all_: settings_in(all_).update(ROUTER_PORT="9090"),
     ),
     "a word that the agent does not know": (
-        policies.agents_accept_their_words,
+        settings.agents_accept_their_words,
         lambda all_: container(all_, "StatefulSet", "vllm-h100")["args"].append("--wait=1"),
     ),
     "an unknown engine": (
-        policies.agents_accept_their_words,
+        settings.agents_accept_their_words,
         lambda all_: variable(container(all_, "StatefulSet", "vllm-h100"), "ENGINE").update(
             value="llm"
         ),
     ),
     "a queue without processes": (
-        policies.every_queue_has_its_processes,
+        settings.every_queue_has_its_processes,
         lambda all_: all_.remove(find(all_, "Deployment", "jobs-calls")),
     ),
     "two clocks": (
-        policies.beat_is_one,
+        settings.beat_is_one,
         lambda all_: find(all_, "Deployment", "beat")["spec"].pop("strategy"),
     ),
     "the owner of the tables": (
-        policies.only_migrations_come_as_the_owner,
+        settings.only_migrations_come_as_the_owner,
         lambda all_: variable(web(all_), "DATABASE_PASSWORD")["valueFrom"]["secretKeyRef"].update(
             name="database-app"
         ),
     ),
     "a router as pages come": (
-        policies.routers_alone_come_as_routers,
+        settings.routers_alone_come_as_routers,
         lambda all_: variable(router(all_), "DATABASE_PASSWORD")["valueFrom"][
             "secretKeyRef"
         ].update(name="waypost-services-login"),
     ),
     "an open network": (
-        policies.nothing_is_allowed_by_default,
+        network.nothing_is_allowed_by_default,
         lambda all_: find(all_, "NetworkPolicy", "default-deny")["spec"].update(
             policyTypes=["Ingress"]
         ),
     ),
     "a network policy of nobody": (
-        policies.network_policies_name_pods_and_ports,
+        network.network_policies_name_pods_and_ports,
         lambda all_: find(all_, "NetworkPolicy", "web")["spec"]["podSelector"][
             "matchLabels"
         ].update(tier="front"),
     ),
     "a network policy about an unknown port": (
-        policies.network_policies_name_pods_and_ports,
+        network.network_policies_name_pods_and_ports,
         lambda all_: find(all_, "NetworkPolicy", "web")["spec"]["ingress"][0]["ports"][0].update(
             port="https"
         ),
     ),
     "a worker that calls anybody": (
-        policies.workers_reach_the_pages_alone,
+        network.workers_reach_the_pages_alone,
         lambda all_: find(all_, "NetworkPolicy", "vllm-h100")["spec"]["egress"].append({}),
     ),
 }
