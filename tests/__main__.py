@@ -40,16 +40,7 @@ INTERRUPTED_S = 60
 COLUMNS = 240
 TOLD = ("--durations=20", "--durations-min=2", "--tb=short", "-r", "fE")
 
-FAULTS = (
-    "tests/chaos/hosts",
-    *(
-        f"tests/chaos/test_{name}.py"
-        for name in (
-            *("endings", "failover", "inside", "kills", "memory", "outage", "pages_outage"),
-            *("restarts", "storm", "twins", "walls"),
-        )
-    ),
-)
+FAULTS = "tests/chaos/faults"
 """Promises that have to hold however long it takes; they mostly wait."""
 
 FAILURE = re.compile(r"^(?:FAILED|ERROR) .+", re.MULTILINE)
@@ -128,7 +119,7 @@ def lanes(*, nightly: bool) -> list[list[Part]]:
     others = ("tests/integration/marketplace", *(f"--ignore={path}" for path in SERVERS))
     market = pytest_part("marketplace", "--dist=loadfile", *others, workers=2, nightly=nightly)
     e2e = pytest_part("e2e", "--dist=loadfile", "tests/e2e", workers=2, nightly=nightly)
-    faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale(nightly))
+    faults = pytest_part("faults", FAULTS, workers=0, nightly=nightly, env=scale(nightly))
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
     long = [histories, *compiled()] if nightly else []
     waiting = [[servers], [e2e], [faults]]
@@ -154,9 +145,7 @@ def compiled() -> list[Part]:
 
 def timed(*, nightly: bool) -> Part:
     """Promises that are about time: nothing may run beside them."""
-    others = (f"--ignore={path}" for path in FAULTS)
-    words = ("tests/chaos", *others)
-    return pytest_part("chaos", *words, workers=0, nightly=nightly, env=scale(nightly))
+    return pytest_part("chaos", "tests/chaos/timed", workers=0, nightly=nightly, env=scale(nightly))
 
 
 def scale(nightly: bool) -> dict[str, str]:

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.clients import Seen, call
+from tests.chaos.faults.hosts.network import SWITCH, Network, missing
+from tests.chaos.faults.hosts.product import GPUS, LEFT, MODEL, RIGHT, ROUTER_PORT, WEB, Product
 from tests.chaos.harness import SCALE
-from tests.chaos.hosts.network import SWITCH, Network, missing
-from tests.chaos.hosts.product import GPUS, LEFT, MODEL, RIGHT, ROUTER_PORT, WEB, Product
 from tests.embedded import wait_until
 from tests.patience import PATIENCE_S
 

@@ -11,9 +11,9 @@ import pytest
 
 from deploy.local.processes import child
 from tests.chaos.clients import Seen, call
+from tests.chaos.faults.hosts.network import SWITCH, Network, missing
+from tests.chaos.faults.hosts.product import answers
 from tests.chaos.harness import KEY, MODEL
-from tests.chaos.hosts.network import SWITCH, Network, missing
-from tests.chaos.hosts.product import answers
 from tests.chaos.market import Program
 from tests.chaos.worker import produced
 from tests.embedded import wait_until
