@@ -20,11 +20,12 @@ from rest_framework.response import Response
 from marketplace.accounts.models import User
 from marketplace.inference.errors import JobError
 from marketplace.inference.views import JobsView
-from marketplace.predictions import preferences
+from marketplace.predictions.asking import preferences
+from marketplace.predictions.asking.called import Called, called
 from marketplace.predictions.calls.invalid import InputInvalid
-from marketplace.predictions.following import Stream, Wait, stream_begin
 from marketplace.predictions.models import Event, Prediction
-from marketplace.predictions.representation import prediction_as_json
+from marketplace.predictions.responses.following import Stream, Wait, stream_begin
+from marketplace.predictions.responses.representation import prediction_as_json
 from marketplace.predictions.selectors import (
     by_uid,
     figures_fill,
@@ -38,7 +39,6 @@ from marketplace.predictions.services import (
     prediction_cancel,
     prediction_create,
 )
-from marketplace.predictions.wanted import Called, called
 from marketplace.shared.held import hold
 from marketplace.webhooks.services import webhook_url_checked
 from router.domain.request import Priority

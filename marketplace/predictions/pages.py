@@ -13,7 +13,8 @@ from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Pool
 from marketplace.predictions.models import Prediction, PredictionStage
-from marketplace.predictions.representation import prediction_as_json
+from marketplace.predictions.responses.output import as_text, output_shown, output_so_far
+from marketplace.predictions.responses.representation import prediction_as_json
 from marketplace.predictions.selectors import (
     figures_fill,
     predictions_listed,
@@ -21,8 +22,7 @@ from marketplace.predictions.selectors import (
     waiting_before,
 )
 from marketplace.predictions.services import prediction_cancel
-from marketplace.predictions.showing import as_text, output_shown, output_so_far
-from marketplace.predictions.trace import trace_of
+from marketplace.predictions.stages.trace import trace_of
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
 from marketplace.usage.models import UsageEvent
 

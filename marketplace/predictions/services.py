@@ -15,7 +15,7 @@ from marketplace.catalog.models import AIModel
 from marketplace.inference.callers import Caller
 from marketplace.pipelines.models import Pipeline
 from marketplace.predictions.models import Event, Prediction, PredictionEvent
-from marketplace.predictions.representation import prediction_as_json
+from marketplace.predictions.responses.representation import prediction_as_json
 from marketplace.predictions.selectors import of_key, too_late
 from marketplace.shared.changes import changed
 from marketplace.shared.jobs.models import STATES_OPEN, JobState

@@ -27,7 +27,7 @@ from marketplace.pipelines.graph import graph_of
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.selectors import models_of, pipelines_last
 from marketplace.pipelines.services import pipeline_apply, pipeline_checked, pipeline_withdraw
-from marketplace.predictions.pipeline_shown import pipeline_shown
+from marketplace.predictions.stages.pipeline import pipeline_shown
 from router.domain.pricing import PRICE_FIELDS
 
 VERSIONS_SHOWN = 100

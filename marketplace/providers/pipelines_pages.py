@@ -23,7 +23,7 @@ from marketplace.pipelines.definition import BYTES_MAX, DefinitionInvalid, Probl
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.selectors import pipelines_last
 from marketplace.pipelines.services import pipeline_apply, pipeline_checked, pipeline_withdraw
-from marketplace.predictions.pipeline_shown import pipeline_shown, shown_unkept
+from marketplace.predictions.stages.pipeline import pipeline_shown, shown_unkept
 from marketplace.shared.confirming import confirmation, is_confirmed
 
 ROWS_PER_PAGE = 50

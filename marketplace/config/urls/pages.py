@@ -22,7 +22,7 @@ from marketplace.operations.status import pages as status
 from marketplace.planning.advisor import pages as advisor
 from marketplace.planning.whatif import pages as what_ifs
 from marketplace.predictions import pages as predictions
-from marketplace.predictions.new_page import prediction_new
+from marketplace.predictions.asking.new_page import prediction_new
 from marketplace.presets import pages as presets
 from marketplace.providers import pages as providers
 from marketplace.providers import pipelines_pages as pipelines

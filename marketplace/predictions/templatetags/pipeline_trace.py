@@ -6,7 +6,7 @@ from django import template
 
 from marketplace.catalog.models import Pool
 from marketplace.predictions.selectors import figures_fill, prediction_with_stage
-from marketplace.predictions.trace import trace_of
+from marketplace.predictions.stages.trace import trace_of
 from marketplace.usage.models import UsageEvent
 
 register = template.Library()

@@ -19,7 +19,7 @@ from marketplace.catalog.selectors import facets, models_published
 from marketplace.pipelines.examples import example_of
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.selectors import pipelines_seen
-from marketplace.predictions.pipeline_shown import pipeline_shown
+from marketplace.predictions.stages.pipeline import pipeline_shown
 from marketplace.storefront.browse.filters import (
     COMPARED_MAX,
     CONTEXTS,

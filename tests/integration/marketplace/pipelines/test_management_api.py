@@ -13,7 +13,7 @@ from marketplace.pipelines import services
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.services import pipeline_apply
 from marketplace.predictions.models import Prediction, PredictionStage, Status
-from marketplace.predictions.stage_times import SAMPLE_MAX, stage_times
+from marketplace.predictions.stages.times import SAMPLE_MAX, stage_times
 from marketplace.shared.jobs.models import JobState
 from tests.integration.marketplace.pipelines.test_pipelines import LINE, SAY, SCORE
 from tests.integration.marketplace.shop import Shop, signed_in
@@ -202,5 +202,5 @@ def test_each_stage_has_its_share_of_the_time_of_real_calls(
     }
     assert say["share"] == 0.875
     assert SAMPLE_MAX > 1
-    monkeypatch.setattr("marketplace.predictions.stage_times.SAMPLE_MAX", 1)
+    monkeypatch.setattr("marketplace.predictions.stages.times.SAMPLE_MAX", 1)
     assert stage_times(pipeline)["score"].share == 0

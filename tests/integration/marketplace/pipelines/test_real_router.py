@@ -13,7 +13,7 @@ from marketplace.catalog.models import AIModel
 from marketplace.inference.callers import Caller
 from marketplace.pipelines.services import pipeline_apply
 from marketplace.predictions.models import Prediction
-from marketplace.predictions.representation import prediction_as_json
+from marketplace.predictions.responses.representation import prediction_as_json
 from marketplace.predictions.services import Asked, prediction_create
 from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.predictions.real_router import (

@@ -9,7 +9,7 @@ import pytest
 
 from marketplace.inference.callers import Caller
 from marketplace.predictions.models import Prediction, PredictionEvent
-from marketplace.predictions.representation import prediction_as_json
+from marketplace.predictions.responses.representation import prediction_as_json
 from marketplace.predictions.running.job import Following
 from marketplace.predictions.services import Asked, prediction_create
 from marketplace.shared.jobs.models import JobState

@@ -10,7 +10,7 @@ from marketplace.pipelines.drawing import Box, Drawing, drawing_of
 from marketplace.pipelines.graph import Graph, Node, graph_of
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.selectors import models_of
-from marketplace.predictions.stage_times import StageTime, stage_times
+from marketplace.predictions.stages.times import StageTime, stage_times
 
 
 @dataclass(frozen=True, slots=True)

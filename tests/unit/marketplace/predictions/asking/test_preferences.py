@@ -2,7 +2,7 @@
 
 import pytest
 
-from marketplace.predictions.preferences import HeaderInvalid, cancel_after_s, wait_s
+from marketplace.predictions.asking.preferences import HeaderInvalid, cancel_after_s, wait_s
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ from marketplace.inference.callers import Caller
 from marketplace.inference.errors import JobError
 from marketplace.pipelines.examples import example_of
 from marketplace.pipelines.selectors import pipeline_wanted
+from marketplace.predictions.asking.called import called
 from marketplace.predictions.calls.invalid import InputInvalid
 from marketplace.predictions.models import Prediction
 from marketplace.predictions.selectors import model_wanted
 from marketplace.predictions.services import Asked, TooMany, prediction_create
-from marketplace.predictions.wanted import called
 from router.domain.request import Priority
 
 INPUT_CHARACTERS_MAX = 500_000

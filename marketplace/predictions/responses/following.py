@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 
 from marketplace.predictions.models import Event, Prediction, PredictionEvent
-from marketplace.predictions.representation import prediction_as_json
+from marketplace.predictions.responses.representation import prediction_as_json
 from marketplace.predictions.selectors import by_uid, events_after, waiting_before
 from marketplace.predictions.services import prediction_topic
 from marketplace.shared.connections import connection_rest

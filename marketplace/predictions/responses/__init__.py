@@ -1,0 +1,1 @@
+"""A prediction as clients, webhooks, streams and pages get it."""

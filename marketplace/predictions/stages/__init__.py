@@ -1,0 +1,1 @@
+"""The stages of pipelines: their times and prices, and what a call of one took."""
