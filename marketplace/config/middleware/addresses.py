@@ -31,5 +31,5 @@ def _has_slashes_too_many(request: HttpRequest) -> bool:
         request.method in READING
         and path.endswith("/")
         and not is_valid_path(path)
-        and is_valid_path(path.rstrip("/"))
+        and bool(is_valid_path(path.rstrip("/")))
     )
