@@ -28,7 +28,7 @@ def main() -> None:
         if home is not None:
             os.environ["WAYPOST_HOME"] = str(home.resolve())
             sys.argv = words
-        adopt_running_stack()
+        adopt_running_stack(named=home is not None)
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

@@ -1,7 +1,7 @@
 """Point `manage.py` at the local stack that runs.
 
 `manage.py keys create` in a second terminal must find the database that `manage.py up` started
-in the first. Whatever the caller's environment sets itself always wins.
+in the first. What the caller's environment sets itself wins, unless the caller names the stack.
 """
 
 from __future__ import annotations
@@ -55,11 +55,20 @@ def hint_of_home() -> str:
     return f" (no stack runs in {default_home()}: name another state folder with --home)"
 
 
-def adopt_running_stack() -> None:
-    """Copy the environment of the running stack's services, if a stack runs."""
+def adopt_running_stack(*, named: bool = False) -> None:
+    """Copy the environment of the running stack's services, if a stack runs.
+
+    The stack whose home was ``named`` with ``--home`` is meant, whatever the environment says.
+    """
     running = state.load(default_home())
-    if running is not None and running.is_live():
-        if "DATABASE_URL" not in os.environ and running.owner_url:
-            os.environ.setdefault(OWNER_URL, running.owner_url)
-        for name, value in running.environment.items():
-            os.environ.setdefault(name, value)
+    if running is None or not running.is_live():
+        return
+    if (named or "DATABASE_URL" not in os.environ) and running.owner_url:
+        _set(OWNER_URL, running.owner_url, replace=named)
+    for name, value in running.environment.items():
+        _set(name, value, replace=named)
+
+
+def _set(name: str, value: str, *, replace: bool) -> None:
+    if replace or name not in os.environ:
+        os.environ[name] = value

@@ -142,6 +142,21 @@ def test_a_running_stack_is_adopted_and_the_callers_environment_wins(
     assert os.environ["BROKER_URL"] == "redis://mine"
 
 
+def test_a_stack_that_is_named_is_meant_whatever_the_environment_says(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYPOST_HOME", str(home))
+    monkeypatch.setenv("DATABASE_URL", "postgres://mine")
+    monkeypatch.setenv("MIGRATE_DATABASE_URL", "postgres://me@mine")
+    running = live_state(
+        environment={"DATABASE_URL": "postgres://it"}, owner_url="postgres://owner@it"
+    )
+    state.save(home, running)
+    environment.adopt_running_stack(named=True)
+    assert os.environ["DATABASE_URL"] == "postgres://it"
+    assert os.environ["MIGRATE_DATABASE_URL"] == "postgres://owner@it"
+
+
 @pytest.mark.parametrize("words", [["--home", "/x y"], ["--home=/x y"]])
 def test_every_command_knows_the_home_that_is_named(words: list[str]) -> None:
     line = ["manage.py", "keys", "create", *words, "--org", "demo"]
