@@ -120,9 +120,9 @@ class OfferSerializer(serializers.ModelSerializer[Offer]):
         model = Offer
         fields = [
             *("id", "deployment", *PRICE_FIELDS),
-            *("batch_discount_bps", "effective_at", "created_at"),
+            *("unit", "batch_discount_bps", "effective_at", "created_at"),
         ]
-        read_only_fields = ["created_at"]
+        read_only_fields = ["unit", "created_at"]
         extra_kwargs = {name: {"min_value": 0} for name in PRICE_FIELDS}
 
     def validate_effective_at(self, value: Any) -> Any:

@@ -69,6 +69,7 @@ class Provider(models.Model):
 class Task(models.TextChoices):
     CHAT = "chat", _("Chat")
     EMBEDDINGS = "embeddings", _("Embeddings")
+    RERANK = "rerank", _("Reranking")
     TABULAR = "tabular", _("Tabular")
     VISION = "vision", _("Vision")
 
@@ -341,8 +342,8 @@ class Offer(models.Model):
     """One immutable price version of a deployment; a later one supersedes it.
 
     In nano-USD: token prices per million, the others per request, row, image or second of
-    hardware. The newest offer whose ``effective_at`` has passed is in force. A database trigger
-    refuses changes.
+    hardware. ``unit`` says what rows are, as an item of charges. The newest offer whose
+    ``effective_at`` has passed is in force. A database trigger refuses changes.
     """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="offers")
@@ -352,6 +353,13 @@ class Offer(models.Model):
     reasoning_nano_per_million = models.PositiveBigIntegerField(default=0)
     request_nano = models.PositiveBigIntegerField(default=0)
     row_nano = models.PositiveBigIntegerField(default=0)
+    unit = models.CharField(
+        max_length=20,
+        default="rows",
+        db_default="rows",
+        editable=False,
+        help_text=_("What a row is: one of a tensor's, or what the model's task is counted in."),
+    )
     image_nano = models.PositiveBigIntegerField(default=0)
     second_nano = models.PositiveBigIntegerField(default=0)
     batch_discount_bps = models.PositiveSmallIntegerField(

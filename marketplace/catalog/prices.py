@@ -18,10 +18,16 @@ ITEMS: dict[str, Promise] = {
     "reasoning_tokens": gettext_lazy("Reasoning tokens"),
     "requests": gettext_lazy("Calls"),
     "rows": gettext_lazy("Rows"),
+    "search_units": gettext_lazy("Search units"),
     "images": gettext_lazy("Images"),
     "hardware_ms": gettext_lazy("Seconds of hardware"),
 }
 """Labels by the item of a :class:`~router.domain.pricing.ChargeLine`."""
+PER_UNIT: dict[str, Promise] = {
+    "rows": gettext_lazy("per row"),
+    "search_units": gettext_lazy("per search unit"),
+}
+"""What an offer's ``row_nano`` is for, by its unit."""
 DECIMALS_MIN, DECIMALS_MAX = 2, 6
 
 
@@ -39,6 +45,7 @@ def price_of(offer: Offer) -> Price:
         second_nano=offer.second_nano,
         effective_at_ms=int(offer.effective_at.timestamp() * 1000),
         batch_discount_bps=offer.batch_discount_bps,
+        unit=offer.unit,
     )
 
 

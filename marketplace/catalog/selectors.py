@@ -14,10 +14,10 @@ from marketplace.catalog.models import (
     DeploymentStatus,
     Offer,
     Protocol,
-    Task,
     Worker,
 )
 from marketplace.catalog.prices import typical_price
+from router.domain.protocols import speaks
 
 PRICES_SHOWN = 50
 FACETS_AGE_S = 60
@@ -208,6 +208,6 @@ def drain_effect(worker: Worker) -> DrainEffect:
 
 def is_served_over(model: AIModel, protocol: str) -> bool:
     """Whether a worker of that protocol takes the model's requests."""
-    if protocol == Protocol.OPENAI:
-        return model.task in (Task.CHAT, Task.EMBEDDINGS)
-    return bool(model.tensors.get("inputs"))
+    if not speaks(protocol, model.task):
+        return False
+    return protocol == Protocol.OPENAI or bool(model.tensors.get("inputs"))

@@ -17,6 +17,7 @@ from marketplace.catalog.selectors import drain_effect
 from marketplace.catalog.signals import draining_changed
 from marketplace.shared.signals import catalog_changed
 from router.domain.pricing import Price
+from router.domain.protocols import TASKS
 
 HEALTH_ERROR_CHARACTERS = 200
 
@@ -75,6 +76,7 @@ def offer_create(
         reasoning_nano_per_million=price.reasoning_nano_per_million,
         request_nano=price.request_nano,
         row_nano=price.row_nano,
+        unit=TASKS[deployment.version.model.task].unit,
         image_nano=price.image_nano,
         second_nano=price.second_nano,
         batch_discount_bps=batch_discount_bps,

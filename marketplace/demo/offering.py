@@ -6,7 +6,13 @@ Prices are the demo's own, of the magnitude that such models cost on public mark
 from dataclasses import dataclass, field
 from typing import Any
 
-from marketplace.demo.schemas import CHAT_INPUT, EMBEDDINGS_INPUT, FRAUD_INPUT, IMAGE_INPUT
+from marketplace.demo.schemas import (
+    CHAT_INPUT,
+    EMBEDDINGS_INPUT,
+    FRAUD_INPUT,
+    IMAGE_INPUT,
+    RERANK_INPUT,
+)
 from router.domain.pricing import Price
 
 USD = 1_000_000_000
@@ -242,6 +248,30 @@ REAL_MODELS = (
         },
         prices={"triton-batched": _tokens(0.4), "triton-single": _tokens(0.2)},
     ),
+    DemoModel(
+        name="wordllama/wordllama-rerank",
+        display_name="WordLlama rerank",
+        task="rerank",
+        description=(
+            "Orders documents by how near each is to a query: the cosine of WordLlama's vectors of "
+            "256 dimensions. No transformer reads the two together, as a cross-encoder does, so it "
+            "ranks a thousand documents in milliseconds, and misses what only a reader would see."
+        ),
+        license="MIT",
+        source_url="https://github.com/dleemiller/WordLlama",
+        version="1",
+        upstream_model="wordllama_rerank",
+        context_tokens_max=2_048,
+        input_schema=RERANK_INPUT,
+        tensors={
+            "inputs": [_tensor("QUERY", "BYTES", -1, 1), _tensor("DOCUMENT", "BYTES", -1, 1)],
+            "outputs": [_tensor("SCORE", "FP32", -1, 1), _tensor("TOKENS", "INT32", -1, 1)],
+        },
+        prices={
+            "triton-batched": Price(id=0, row_nano=20_000),
+            "triton-single": Price(id=0, row_nano=10_000),
+        },
+    ),
 )
 
 _EMULATED_NOTE = " Emulated: the answers are synthetic, only the timing follows published figures."
@@ -318,6 +348,25 @@ EMULATED_MODELS = (
             "emulated-rtx4090": _tokens(1),
             "emulated-tpu-v5e": _tokens(1.6),
             "emulated-cpu": _tokens(0.6),
+        },
+    ),
+    DemoModel(
+        name="emulated/bge-reranker-large",
+        display_name="BGE Reranker Large (emulated)",
+        task="rerank",
+        description="A cross-encoder of 560 million parameters that orders documents by a query."
+        + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/bge-reranker-large",
+        context_tokens_max=512,
+        input_schema=RERANK_INPUT,
+        prices={
+            "emulated-h100": Price(id=0, row_nano=2_000_000),
+            "emulated-a100": Price(id=0, row_nano=1_500_000),
+            "emulated-rtx4090": Price(id=0, row_nano=1_000_000),
+            "emulated-tpu-v5e": Price(id=0, row_nano=1_200_000),
+            "emulated-cpu": Price(id=0, row_nano=600_000),
         },
     ),
     DemoModel(

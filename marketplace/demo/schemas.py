@@ -20,6 +20,16 @@ EMBEDDINGS_INPUT = {
     "required": ["input"],
     "properties": {"input": {"type": ["string", "array"]}},
 }
+RERANK_INPUT = {
+    "type": "object",
+    "required": ["query", "documents"],
+    "properties": {
+        "query": {"type": "string", "minLength": 1},
+        "documents": {"type": "array", "items": {"type": ["string", "object"]}, "minItems": 1},
+        "top_n": {"type": "integer", "minimum": 1},
+        "return_documents": {"type": "boolean"},
+    },
+}
 
 
 def _column(title: str, default: float, low: float, high: float, **more: Any) -> dict[str, Any]:

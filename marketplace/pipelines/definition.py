@@ -13,7 +13,7 @@ import jsonschema_rs
 import msgspec
 from django.utils.translation import gettext as _
 
-from marketplace.catalog.models import AIModel, Task
+from marketplace.catalog.models import AIModel
 from marketplace.pipelines.kinds import (
     ANYTHING,
     NotThere,
@@ -30,6 +30,7 @@ from marketplace.pipelines.templates import (
     at_place,
     references_of,
 )
+from router.domain.protocols import usual_kind
 
 INPUT = "input"
 """What the pipeline's own input is called in paths. No stage may be called so."""
@@ -164,8 +165,9 @@ def _schema_problems(definition: Definition) -> Iterator[Problem]:
 
 
 def _field_problems(model: AIModel, given: Mapping[str, Any], place: str) -> Iterator[Problem]:
-    if model.task in (Task.CHAT, Task.EMBEDDINGS):
-        wanted = {"messages", "prompt"} if model.task == Task.CHAT else {"input"}
+    kind = usual_kind(model.task)
+    if kind is not None:
+        wanted = {kind.prompt} | ({"prompt"} if kind.generates else set())
         if not wanted & given.keys():
             yield Problem(place, _("%(names)s is missing") % {"names": " | ".join(sorted(wanted))})
         for name in OWN_FIELDS:

@@ -58,22 +58,35 @@ CHAT_INPUT: Mapping[str, Schema] = {
     "prompt": _list(is_one_text=True),
 }
 EMBEDDINGS_INPUT: Mapping[str, Schema] = {"input": _list(is_one_text=True)}
+RANKED: Schema = {
+    "type": "object",
+    "properties": {"index": {"type": "integer"}, "relevance_score": {"type": "number"}},
+}
+OUTPUTS: Mapping[str, Schema] = {
+    Task.CHAT: COMPLETION,
+    Task.EMBEDDINGS: VECTORS,
+    Task.RERANK: _object(**_ANSWER, results=_list(RANKED), meta={"type": "object"}),
+}
+INPUTS: Mapping[str, Mapping[str, Schema]] = {
+    Task.CHAT: CHAT_INPUT,
+    Task.EMBEDDINGS: EMBEDDINGS_INPUT,
+    Task.RERANK: {"query": _TEXT, "documents": {"type": "array", "items": _TEXT}},
+}
+"""By task, where a model does not take and give tensors."""
 
 
 def output_schema(model: AIModel) -> Schema:
     """What comes out of a model."""
-    if model.task == Task.CHAT:
-        return COMPLETION
-    if model.task == Task.EMBEDDINGS:
-        return VECTORS
+    if model.task in OUTPUTS:
+        return OUTPUTS[model.task]
     outputs = model.tensors.get("outputs")
     return _object(**_by_name(outputs)) if outputs else {"type": "object"}
 
 
 def input_schema(model: AIModel) -> Schema:
     """What goes into a model."""
-    if model.task in (Task.CHAT, Task.EMBEDDINGS):
-        own = CHAT_INPUT if model.task == Task.CHAT else EMBEDDINGS_INPUT
+    if model.task in INPUTS:
+        own = INPUTS[model.task]
         return {"properties": {**model.input_schema.get("properties", {}), **own}}
     return _object(**_by_name(model.tensors.get("inputs", ())))
 

@@ -26,7 +26,7 @@ PRICE_LABELS = {
     "completion_nano_per_million": gettext_lazy("Answer, USD per 1M tokens"),
     "reasoning_nano_per_million": gettext_lazy("Reasoning, USD per 1M tokens"),
     "request_nano": gettext_lazy("USD per call"),
-    "row_nano": gettext_lazy("USD per row"),
+    "row_nano": gettext_lazy("USD per row, or other unit of the task"),
     "image_nano": gettext_lazy("USD per image"),
     "second_nano": gettext_lazy("USD per second of hardware"),
 }

@@ -32,7 +32,7 @@ class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     slots: int
     model: str = DEFAULT_MODEL
     protocol: Literal["openai", "oip", "oip_grpc"] = "openai"
-    task: Literal["chat", "embeddings", "tabular", "vision"] = "chat"
+    task: Literal["chat", "embeddings", "rerank", "tabular", "vision"] = "chat"
     service_ms: float = 0.0
     engine: str = ""
     kv_events_port: Port = 0

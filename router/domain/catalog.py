@@ -78,8 +78,8 @@ class Model(Struct, frozen=True):
 
     One that is ``own`` is an organisation's, and is called ``~organisation/slug``.
 
-    ``task`` is ``chat``, ``embeddings``, ``tabular`` or ``vision``. Token limits are 0 where they
-    have no meaning. ``inputs``/``outputs`` describe tensors of OIP calls, as
+    ``task`` is one of :data:`router.domain.protocols.TASKS`. Token limits are 0 where they have no
+    meaning. ``inputs``/``outputs`` describe tensors of OIP calls, as
     ``(name, datatype, shape)``. ``takes`` is what a chat may hold besides text (values of
     :class:`router.domain.request.Modality`), None if unknown.
     """

@@ -23,9 +23,10 @@ class Price(Struct, frozen=True, gc=False):
     """One immutable price version of a deployment, in nano-USD.
 
     Token prices are per million tokens; the others are per single request, row, image or second
-    of hardware. The four token classes are disjoint: ``prompt`` excludes ``cached``, ``completion``
-    excludes ``reasoning``. ``effective_at_ms`` is in Unix time. A batch pays
-    ``batch_discount_bps`` less, in basis points: see :meth:`in_class`.
+    of hardware. ``unit`` says what rows are: those of tensors, or what the model's task is counted
+    in (:data:`router.domain.protocols.TASKS`). The four token classes are disjoint: ``prompt``
+    excludes ``cached``, ``completion`` excludes ``reasoning``. ``effective_at_ms`` is in Unix time.
+    A batch pays ``batch_discount_bps`` less, in basis points: see :meth:`in_class`.
     """
 
     id: int
@@ -39,6 +40,7 @@ class Price(Struct, frozen=True, gc=False):
     second_nano: int = 0
     effective_at_ms: int = 0
     batch_discount_bps: int = 0
+    unit: str = "rows"
 
     def in_class(self, price_class: str) -> "Price":
         """The same version as calls of a class are charged by it.
@@ -62,7 +64,8 @@ PRICE_FIELDS = tuple(name for name in Price.__struct_fields__ if "_nano" in name
 class Usage(Struct, frozen=True, gc=False):
     """What one call consumed. Token classes are disjoint, as in :class:`Price`.
 
-    ``hardware_ms`` is how long the answering worker was occupied, in whole milliseconds.
+    ``rows`` are in the unit of the price. ``hardware_ms`` is how long the answering worker was
+    occupied, in whole milliseconds.
     """
 
     prompt_tokens: int = 0
@@ -110,7 +113,7 @@ def charge_lines(price: Price, usage: Usage, requests: int = 1) -> list[ChargeLi
         ("completion_tokens", usage.completion_tokens, price.completion_nano_per_million, million),
         ("reasoning_tokens", usage.reasoning_tokens, price.reasoning_nano_per_million, million),
         ("requests", requests, price.request_nano, 1),
-        ("rows", usage.rows, price.row_nano, 1),
+        (price.unit, usage.rows, price.row_nano, 1),
         ("images", usage.images, price.image_nano, 1),
         ("hardware_ms", usage.hardware_ms, price.second_nano, MS_PER_SECOND),
     )

@@ -1,6 +1,6 @@
 """What there is to know of each kind of call, and which tasks and protocols it is for.
 
-A new kind is a row of ``KINDS``, and its place in the two tables below it.
+A new kind is a row of ``KINDS``, its task a row of ``TASKS``, and its place in ``MARKET_KINDS``.
 """
 
 from collections.abc import Mapping
@@ -28,20 +28,39 @@ KINDS: Mapping[Kind, KindRow] = {
     Kind.CHAT: KindRow("chat", "/v1/chat/completions", "messages", generates=True),
     Kind.COMPLETION: KindRow("text_completion", "/v1/completions", "prompt", generates=True),
     Kind.EMBEDDING: KindRow("embeddings", "/v1/embeddings", "input"),
+    Kind.RERANK: KindRow("rerank", "/v1/rerank", "documents"),
     Kind.INFER: KindRow("infer"),
 }
-"""The operations are those of OpenTelemetry's conventions, but for ``infer``, which is ours."""
+"""The operations are those of OpenTelemetry's conventions, but for those that it does not name."""
 
+
+class TaskRow(Struct, frozen=True):
+    """What a model may be for.
+
+    ``kinds`` are the calls that it takes, the usual one first. ``unit`` is what is counted as a
+    call's rows, and the item of its charges. ``takes`` and ``gives`` are modalities.
+    """
+
+    kinds: tuple[Kind, ...]
+    unit: str = "rows"
+    takes: tuple[str, ...] = ("tensors",)
+    gives: tuple[str, ...] = ("tensors",)
+
+
+TASKS: Mapping[str, TaskRow] = {
+    "chat": TaskRow((Kind.CHAT, Kind.COMPLETION), takes=("text",), gives=("text",)),
+    "embeddings": TaskRow((Kind.EMBEDDING, Kind.INFER), takes=("text",), gives=("embeddings",)),
+    "rerank": TaskRow((Kind.RERANK,), "search_units", takes=("text",), gives=("scores",)),
+    "tabular": TaskRow((Kind.INFER,)),
+    "vision": TaskRow((Kind.INFER,)),
+}
 TASK_KINDS: Mapping[str, frozenset[Kind]] = {
-    "chat": frozenset({Kind.CHAT, Kind.COMPLETION}),
-    "embeddings": frozenset({Kind.EMBEDDING, Kind.INFER}),
-    "tabular": frozenset({Kind.INFER}),
-    "vision": frozenset({Kind.INFER}),
+    name: frozenset(task.kinds) for name, task in TASKS.items()
 }
 MARKET_KINDS: Mapping[str, frozenset[Kind]] = {
-    "openai": frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING}),
-    "oip": frozenset({Kind.INFER, Kind.EMBEDDING}),
-    "oip_grpc": frozenset({Kind.INFER, Kind.EMBEDDING}),
+    "openai": frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING, Kind.RERANK}),
+    "oip": frozenset({Kind.INFER, Kind.EMBEDDING, Kind.RERANK}),
+    "oip_grpc": frozenset({Kind.INFER, Kind.EMBEDDING, Kind.RERANK}),
 }
 OWN_OPENAI, OWN_ANTHROPIC = "own_openai", "own_anthropic"
 """Of organisations' own endpoints: they are called with a key, and at other addresses."""
@@ -60,3 +79,9 @@ def speaks(protocol: str, task: str) -> bool:
 def protocols_of(task: str) -> tuple[str, ...]:
     """The protocols that can serve a task in the market."""
     return tuple(protocol for protocol in MARKET_KINDS if speaks(protocol, task))
+
+
+def usual_kind(task: str) -> KindRow | None:
+    """How a task's models are called in JSON; None if they take tensors."""
+    kind = KINDS[TASKS[task].kinds[0]]
+    return kind if kind.path else None

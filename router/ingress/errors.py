@@ -59,3 +59,17 @@ def anthropic_error(error: CallError) -> bytes:
     """``{"type": "error", "error": {"type", "message"}}``."""
     kind = ANTHROPIC_TYPES.get(error.status, "invalid_request_error")
     return _encode({"type": "error", "error": {"type": kind, "message": error.message}})
+
+
+def rerank_error(error: CallError) -> bytes:
+    """``{"message", "detail", "code", "param"}``: Cohere's clients read the first, Jina's the
+    second.
+    """
+    return _encode(
+        {
+            "message": error.message,
+            "detail": error.message,
+            "code": error.code,
+            "param": error.param,
+        }
+    )

@@ -8,15 +8,10 @@ import msgspec
 from router.domain.catalog import Endpoint, Model
 from router.domain.money import PRICE_SCALE, format_usd
 from router.domain.pricing import Price
+from router.domain.protocols import TASKS
 from router.pipeline.plans.routing_table import Grant, Route, RoutingTable
 from router.pipeline.plans.utility import PERCENTILES
 from router.pipeline.recorders.history import COUNTS_MAX, History
-
-MODALITIES = {
-    "chat": (["text"], ["text"]),
-    "embeddings": (["text"], ["embeddings"]),
-}
-"""Input and output modalities by task. Every other task has tensors. Chats may take more."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -89,8 +84,8 @@ def _percentiles(measured: Callable[[float], float | None]) -> dict[str, float] 
 
 
 def _architecture(route: Route) -> dict[str, Any]:
-    inputs, outputs = MODALITIES.get(route.model.task, (["tensors"], ["tensors"]))
-    inputs = [*inputs, *(route.model.takes or ())]
+    task = TASKS[route.model.task]
+    inputs, outputs = [*task.takes, *(route.model.takes or ())], task.gives
     return {
         "modality": f"{'+'.join(inputs)}->{'+'.join(outputs)}",
         "input_modalities": inputs,
@@ -106,7 +101,8 @@ def _pricing(price: Price) -> dict[str, str]:
         "completion": _per_token(price.completion_nano_per_million),
         "request": format_usd(price.request_nano),
         "image": format_usd(price.image_nano),
-        "row": format_usd(price.row_nano),
+        "row": "0",
+        price.unit.removesuffix("s"): format_usd(price.row_nano),
         "second": format_usd(price.second_nano),
         "input_cache_read": _per_token(price.cached_nano_per_million),
         "internal_reasoning": _per_token(price.reasoning_nano_per_million),

@@ -1,7 +1,8 @@
 """Open Inference Protocol v2 workers (Triton, KServe, …), and the REST transport to them.
 
 Tensors pass through, JSON and binary alike, and the public model name is restored. Embeddings in
-OpenAI's shape are translated for models with a ``TEXT`` input and an ``EMBEDDING`` output.
+OpenAI's shape are translated for models with a ``TEXT`` input and an ``EMBEDDING`` output, and
+rerankings for those that take a ``QUERY`` and a ``DOCUMENT`` a row and give a ``SCORE``.
 """
 
 import array
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Raw
 
 from router.contracts import oip
+from router.contracts.ranking import Ranked, ordered, ranking_body
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
 from router.domain.pricing import Usage
@@ -49,6 +51,11 @@ class _EmbeddingFields(msgspec.Struct):
     input: str | list[str]
     encoding_format: str = "float"
     dimensions: int | None = None
+
+
+class _RerankFields(msgspec.Struct):
+    query: str
+    documents: list[str]
 
 
 class Transport(Protocol):
@@ -108,11 +115,13 @@ class OIPUpstream:
         self._transport = transport
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
-        """Infer; for a request in OpenAI's shape, embed."""
+        """Infer; for a request in another shape, embed or rerank."""
         if request.kind is Kind.INFER:
             return await self._infer(request, endpoint)
         if request.kind is Kind.EMBEDDING:
             return await self._embed(request, endpoint)
+        if request.kind is Kind.RERANK:
+            return await self._rerank(request, endpoint)
         raise UpstreamRefused(422, f"model {request.model} takes tensors, not {request.kind} calls")
 
     async def stream(
@@ -192,6 +201,35 @@ class OIPUpstream:
             "usage": {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens},
         }
         return Answer(_encode(answer), "application/json", Usage(prompt_tokens=prompt_tokens))
+
+    async def _rerank(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        fields = msgspec.json.decode(_encode(request.fields), type=_RerankFields)
+        count = len(fields.documents)
+        shape = {"datatype": "BYTES", "shape": [count, 1]}
+        tensors = [
+            {"name": "QUERY", **shape, "data": [fields.query] * count},
+            {"name": "DOCUMENT", **shape, "data": fields.documents},
+        ]
+        _, body = await self._transport.infer(
+            endpoint, (*JSON, *_trace(request)), _encode({"inputs": tensors})
+        )
+        try:
+            outputs = {
+                tensor.name: tensor for tensor in msgspec.json.decode(body, type=_Tensors).outputs
+            }
+            scores = outputs["SCORE"].data
+            prompt_tokens = max(int(sum(outputs["TOKENS"].data)), 0)
+            found = [Ranked(index, score) for index, score in enumerate(scores)]
+            results = ordered(found, count)
+        except (*UNREADABLE, LookupError, OverflowError) as error:
+            raise UpstreamFailed("bad_tensors", str(error)) from error
+        if len(results) != count:
+            raise UpstreamFailed("bad_tensors", f"{len(results)} scores for {count} documents")
+        return Answer(
+            ranking_body(request.model, results, prompt_tokens),
+            "application/json",
+            Usage(prompt_tokens=prompt_tokens, rows=request.bound.rows),
+        )
 
 
 def _trace(request: InferenceRequest) -> tuple[tuple[str, str], ...]:

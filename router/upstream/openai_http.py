@@ -1,6 +1,6 @@
 """OpenAI-compatible workers (vLLM, SGLang, llama.cpp, TGI, …) over HTTP."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 import msgspec
 from msgspec import Raw
@@ -10,11 +10,12 @@ from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint, Worker
 from router.domain.pricing import Usage
-from router.domain.protocols import KINDS
+from router.domain.protocols import KINDS, TASKS
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import HTTPClient, post_for_answer
+from router.upstream.readings import READINGS
 from router.upstream.sse import EventStream, usage_of
 from router.upstream.sse_parts import parts_of
 
@@ -24,6 +25,13 @@ OURS = frozenset({"provider", "models", "session_id"})
 
 LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "n_predict"})
 """Names for the length limit of an answer. Engines differ in which of them wins."""
+
+PROBES: Mapping[str, Mapping[str, object]] = {
+    "chat": {"messages": [{"role": "user", "content": "."}], "max_tokens": 1},
+    "embeddings": {"input": "."},
+    "rerank": {"query": ".", "documents": ["."]},
+}
+"""The fields of the smallest call, by task."""
 
 _encode = msgspec.json.Encoder().encode
 _WITH_USAGE = Raw(b'{"include_usage":true}')
@@ -51,7 +59,10 @@ class OpenAIUpstream:
         self._key_line = key_line
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
-        """Call, check that the answer is a completion, and put the public model name on it."""
+        """Call, check that the answer is a completion, and put the public model name on it.
+
+        Some kinds of calls have other answers: see :mod:`router.upstream.readings`.
+        """
         url = endpoint.worker.url + KINDS[request.kind].path
         _, body = await post_for_answer(
             self._client,
@@ -60,6 +71,8 @@ class OpenAIUpstream:
             render(request, endpoint),
             self._limits.answer_bytes_max,
         )
+        if (read := READINGS.get(request.kind)) is not None:
+            return read(request, body)
         try:
             completion = decode_completion(body)
             if endpoint.deployment.upstream_model != request.model:
@@ -93,14 +106,9 @@ class OpenAIUpstream:
         return parts_of(self._client, url, headers, render(request, endpoint), events)
 
     async def probe(self, endpoint: Endpoint) -> None:
-        """Ask for one token, or one short embedding."""
-        embeds = endpoint.task == "embeddings"
-        fields: dict[str, object] = {"model": endpoint.deployment.upstream_model}
-        if embeds:
-            fields |= {"input": "."}
-        else:
-            fields |= {"messages": [{"role": "user", "content": "."}], "max_tokens": 1}
-        url = endpoint.worker.url + KINDS[Kind.EMBEDDING if embeds else Kind.CHAT].path
+        """Make the smallest call of its task: ask for one token, or about one short text."""
+        fields = {"model": endpoint.deployment.upstream_model, **PROBES[endpoint.task]}
+        url = endpoint.worker.url + KINDS[TASKS[endpoint.task].kinds[0]].path
         await post_for_answer(
             self._client, url, JSON, _encode(fields), self._limits.answer_bytes_max
         )

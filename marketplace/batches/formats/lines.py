@@ -33,6 +33,7 @@ TASKS = {
     "/v1/chat/completions": Task.CHAT,
     "/v1/completions": Task.CHAT,
     "/v1/embeddings": Task.EMBEDDINGS,
+    "/v1/rerank": Task.RERANK,
 }
 """Endpoints whose lines name a model, and the task that it has."""
 INFER = re.compile(r"/v2/models/(?P<model>[^/]+/[^/]+)(?:/versions/[^/]+)?/infer")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
-TASKS = ("chat", "embeddings", "tabular", "vision")
+TASKS = ("chat", "embeddings", "rerank", "tabular", "vision")
 
 LOADS_MAX = 16
 LOAD_MAX = 4_096.0
@@ -40,7 +40,7 @@ class Plan:
     and of its further ones each within ``tpot_slo_ms`` (0: not asked). Prompts have
     ``prompt_tokens`` and answers ``completion_tokens``, those of chats on average
     (:mod:`.requests`). ``rows`` are a tabular or
-    vision request's, or an embeddings request's texts of ``prompt_tokens``.
+    vision request's, or an embeddings or reranking request's texts of ``prompt_tokens``.
     """
 
     task: str
@@ -103,6 +103,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "warm_up": 4,
     },
     "embeddings": {"loads": (1, 2, 4, 8, 16), "samples_min": 200, "slo_ms": 200.0, "rows": 1},
+    "rerank": {"loads": (1, 2, 4, 8), "samples_min": 200, "slo_ms": 500.0, "rows": 10},
     "tabular": {"loads": (1, 2, 4, 8, 16, 32), "samples_min": 200, "slo_ms": 100.0},
     "vision": {"loads": (1, 2, 4, 8), "slo_ms": 500.0},
 }

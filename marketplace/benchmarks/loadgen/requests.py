@@ -80,6 +80,9 @@ def openai_body(plan: Plan, model: str, index: int, *, exact: bool) -> Body:
         texts = [prompt(rng, plan.prompt_tokens) for _ in range(plan.rows)]
         text: Any = texts[0] if plan.rows == 1 else texts
         return Body("/v1/embeddings", _json({"model": model, "input": text}))
+    if plan.task == "rerank":
+        texts = [prompt(rng, plan.prompt_tokens) for _ in range(plan.rows)]
+        return Body("/v1/rerank", _json({"model": model, "query": texts[0], "documents": texts}))
     tokens = round(plan.prompt_tokens * PROMPT_SHARES[index % 3])
     answer = round(plan.completion_tokens * ANSWER_SHARES[index // 3 % 3])
     call: dict[str, Any] = {

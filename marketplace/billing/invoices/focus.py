@@ -54,6 +54,7 @@ METERS = {
     "reasoning_tokens": ("Reasoning tokens", "Tokens"),
     "requests": ("Calls", "Requests"),
     "rows": ("Rows", "Rows"),
+    "search_units": ("Search units", "Search Units"),
     "images": ("Images", "Images"),
     "hardware_ms": ("Hardware time", "Milliseconds"),
 }

@@ -7,6 +7,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from marketplace.catalog.models import Offer
+from marketplace.catalog.prices import PER_UNIT
 from marketplace.catalog.verdicts import VERDICTS
 from router.domain.money import NANO_PER_USD
 
@@ -39,7 +40,7 @@ def usd(amount_nano: Decimal | int | None) -> str:
 def unit_prices(offer: Offer) -> list[tuple[int, str]]:
     """An offer's prices other than token prices: nano-USD, and the unit they are per."""
     prices = [
-        (offer.row_nano, _("per row")),
+        (offer.row_nano, str(PER_UNIT[offer.unit])),
         (offer.image_nano, _("per image")),
         (offer.second_nano, _("per second of hardware")),
         (offer.request_nano, _("per call")),

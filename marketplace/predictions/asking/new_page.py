@@ -30,6 +30,7 @@ INPUT_CHARACTERS_MAX = 500_000
 EXAMPLES: Mapping[str, Any] = {
     Task.CHAT: {"messages": [{"role": "user", "content": "…"}], "max_tokens": 64},
     Task.EMBEDDINGS: {"input": "…"},
+    Task.RERANK: {"query": "…", "documents": ["…", "…"]},
 }
 
 

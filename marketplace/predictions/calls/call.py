@@ -1,8 +1,8 @@
 """From a model and an input to the call that answers it. Pure.
 
 The input is what the model's own API takes, without the model's name: ``messages`` for a chat,
-``prompt`` for a completion, ``input`` for a response or for embeddings, and tensors by name for the
-others.
+``prompt`` for a completion, ``input`` for a response or for embeddings, ``query`` and ``documents``
+for a reranking, and tensors by name for the others.
 """
 
 import json
@@ -17,10 +17,10 @@ import jsonschema_rs
 from marketplace.catalog.models import AIModel, Task
 from marketplace.predictions.calls.invalid import InputInvalid
 from marketplace.predictions.calls.tensors import tensors_of
+from router.domain.protocols import KindRow, usual_kind
 
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"
-EMBEDDINGS = "/v1/embeddings"
 RESPONSES = "/v1/responses"
 MESSAGE_CHARACTERS_MAX = 300
 OWN_FIELDS = {"model": "beside `input`", "stream_options": "to the answer's own URL, not here"}
@@ -29,8 +29,6 @@ OWN_FIELDS = {"model": "beside `input`", "stream_options": "to the answer's own 
 PROMPTS = {"messages": CHAT, "prompt": COMPLETION, "input": RESPONSES}
 """The API of a chat's model by the field that has the prompt."""
 STREAMED = frozenset({CHAT, COMPLETION})
-NAMED_IN_BODY = frozenset({Task.CHAT, Task.EMBEDDINGS})
-"""Tasks whose calls name their model beside the input; the others' do in the path."""
 CHOSEN = AIModel(task=Task.CHAT)
 """Instead of the one that the router chooses."""
 
@@ -64,15 +62,16 @@ def call_of(asked: AIModel | StandIn, given: Any) -> Call:
         raise InputInvalid("input must be an object of what the model takes", "input")
     named = asked if isinstance(asked, StandIn) else StandIn(asked.name, asked)
     model = named.model or CHOSEN
-    if model.task not in NAMED_IN_BODY:
+    kind = usual_kind(model.task)
+    if kind is None:
         if named is asked:
             raise InputInvalid(f"{model.name} takes tensors: call it by its own name", "model")
         return _inference(model, given)
     for own, place in OWN_FIELDS.items():
         if own in given:
             raise InputInvalid(f"{own} belongs {place}", f"input.{own}")
-    path = _path_of(model, given)
-    _check_prompt(model, path, {**named.fields, **given})
+    path = _path_of(kind, given)
+    _check_prompt(model, kind, path, {**named.fields, **given})
     if path not in STREAMED:
         return Call(path, _encoded({**given, "model": named.name}), streams=False)
     own_fields = {"model": named.name, "stream": True, "stream_options": {"include_usage": True}}
@@ -103,24 +102,23 @@ def schema_check(schema: dict[str, Any], given: Any) -> None:
     raise InputInvalid(_cut(wrong.message), at)
 
 
-def _path_of(model: AIModel, given: Mapping[str, Any]) -> str:
+def _path_of(kind: KindRow, given: Mapping[str, Any]) -> str:
     """By what is given: a chat's model answers in three APIs."""
-    if model.task == Task.EMBEDDINGS:
-        return EMBEDDINGS
+    if not kind.generates:
+        return kind.path
     found = (path for name, path in PROMPTS.items() if name in given)
     return next(found, CHAT)
 
 
-def _check_prompt(model: AIModel, path: str, given: dict[str, Any]) -> None:
+def _check_prompt(model: AIModel, kind: KindRow, path: str, given: dict[str, Any]) -> None:
     if path == RESPONSES:
         return  # The schema is a chat's, whose tools look otherwise: the router checks all of it.
     schema = model.input_schema
-    needed = "input" if path == EMBEDDINGS else "messages"
     if path == COMPLETION:
         # The schema is a chat's: its parameters hold for a completion too.
         schema = {"properties": schema.get("properties", {})}
-    elif needed not in given:
-        raise InputInvalid(f"{needed} is missing", f"input.{needed}")
+    elif kind.prompt not in given:
+        raise InputInvalid(f"{kind.prompt} is missing", f"input.{kind.prompt}")
     schema_check(schema, given)
 
 

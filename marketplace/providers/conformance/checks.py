@@ -66,6 +66,7 @@ ADVICE: Mapping[str, Promise] = {
     "not_json": _("The answer is not the JSON that the protocol defines: %(why)s."),
     "no_text": _("The answer has no text. Check the model's chat template."),
     "no_vector": _("The answer has no vector of numbers in data[0].embedding."),
+    "no_ranking": _("The answer has no results, each with an index and a relevance_score."),
     "no_usage": _(
         "The answer has no usage. Without token counts, a call cannot be billed: report usage."
     ),

@@ -1,4 +1,4 @@
-"""Checks of an OpenAI-compatible server: chat and embeddings."""
+"""Checks of an OpenAI-compatible server: chat, embeddings and reranking."""
 
 import asyncio
 import json
@@ -25,6 +25,7 @@ from marketplace.providers.conformance.findings import (
 from marketplace.providers.conformance.http import Client
 
 CHAT, EMBEDDINGS, MODELS = "/v1/chat/completions", "/v1/embeddings", "/v1/models"
+RERANK = "/v1/rerank"
 QUESTION = "Write one sentence about the sea."
 TOKENS_ASKED = 24
 SLACK_TOKENS = 2
@@ -62,8 +63,8 @@ async def check_openai(client: Client, target: Target) -> AsyncIterator[Finding]
     yield found(Check.REACHABLE, models)
     yield await _health(client, models)
     yield _listed(models, target.model)
-    checks = _chat if target.task == "chat" else _embeddings
-    async for finding in checks(client, target):
+    checks = {"chat": _chat, "embeddings": _embeddings, "rerank": _rerank}
+    async for finding in checks[target.task](client, target):
         yield finding
 
 
@@ -106,6 +107,30 @@ async def _embeddings(client: Client, target: Target) -> AsyncIterator[Finding]:
     )
     yield judge_usage(reply, completes=False)
     yield await _bad_request(client, EMBEDDINGS, target)
+
+
+async def _rerank(client: Client, target: Target) -> AsyncIterator[Finding]:
+    documents = ["The sea is salt water.", "A loaf of bread."]
+    asked = {"model": target.model, "query": QUESTION, "documents": documents}
+    reply = await client.post(RERANK, asked)
+    wrong = unanswered(Check.PLAIN_CALL, reply)
+    if wrong:
+        yield wrong
+        return
+    yield (
+        found(Check.PLAIN_CALL, reply)
+        if _is_ranking(reply.body().get("results"), len(documents))
+        else found(Check.PLAIN_CALL, reply, FAIL, "no_ranking")
+    )
+    yield await _bad_request(client, RERANK, target)
+
+
+def _is_ranking(results: Any, documents: int) -> bool:
+    rows = results if isinstance(results, list) else []
+    known = [row for row in rows if isinstance(row, dict)]
+    scores = [row.get("relevance_score", row.get("score")) for row in known]
+    places = sorted(str(row.get("index")) for row in known)
+    return places == [str(place) for place in range(documents)] and _are_numbers(scores)
 
 
 async def _chat(client: Client, target: Target) -> AsyncIterator[Finding]:

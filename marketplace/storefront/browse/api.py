@@ -52,7 +52,7 @@ class CheapestSerializer(serializers.ModelSerializer[Offer]):
 
     class Meta:
         model = Offer
-        fields = ["id", "deployment", "provider", *PRICE_FIELDS]
+        fields = ["id", "deployment", "provider", "unit", *PRICE_FIELDS]
 
 
 class ModelSerializer(serializers.ModelSerializer[AIModel]):

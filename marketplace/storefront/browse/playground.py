@@ -13,6 +13,7 @@ from marketplace.catalog.selectors import models_published
 from marketplace.catalog.verdicts import REASONS, TERMS, VERDICT_NAMES, VERDICTS
 from marketplace.storefront.browse.listing import Listing, listings
 from marketplace.usage.models import ModelFigures
+from router.domain.protocols import usual_kind
 
 RIVALS_MAX = 40
 """Models to compare with at most: the most used ones of the same task."""
@@ -80,9 +81,9 @@ WORDS: dict[str, str | Promise] = {
 
 
 def playground_kind(model: AIModel) -> str:
-    """``chat``, ``embeddings`` or ``form`` (of tensors); "" if its input is not known."""
-    if model.task in (Task.CHAT, Task.EMBEDDINGS):
-        return str(model.task)
+    """``chat``, ``embeddings`` or ``form`` (of tensors); "" if there is none for its input."""
+    if usual_kind(model.task) is not None:
+        return str(model.task) if model.task in (Task.CHAT, Task.EMBEDDINGS) else ""
     return "form" if model.tensors.get("inputs") else ""
 
 

@@ -30,7 +30,7 @@ PRICES: dict[str, Promise] = {
     "prompt_nano_per_million": _("Price, 1M tokens in"),
     "completion_nano_per_million": _("Price, 1M tokens out"),
     "request_nano": _("Price of a call"),
-    "row_nano": _("Price of a row"),
+    "row_nano": _("Price of a row, or other unit of the task"),
     "image_nano": _("Price of an image"),
     "second_nano": _("Price of a second of hardware"),
 }

@@ -42,12 +42,13 @@ BOUNDS = {
     "calls": Bound(1, 10_000_000, _("Calls per day")),
     "tokens_in": Bound(1, 1_000_000, _("Tokens in, per call")),
     "tokens_out": Bound(1, 100_000, _("Tokens out, per call")),
-    "rows": Bound(1, 100_000, _("Rows per call")),
+    "rows": Bound(1, 100_000, _("Rows or other units per call")),
     "images": Bound(1, 1_000, _("Images per call")),
 }
 FIELDS_BY_TASK = {
     Task.CHAT: ("tokens_in", "tokens_out"),
     Task.EMBEDDINGS: ("tokens_in",),
+    Task.RERANK: ("rows",),
     Task.TABULAR: ("rows",),
     Task.VISION: ("images",),
 }

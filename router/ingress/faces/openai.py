@@ -44,7 +44,7 @@ encode = msgspec.json.Encoder().encode
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """What the fields of one kind of call ask for. ``texts`` is the number of prompts;
-    ``tokens_listed`` is 0 for text.
+    ``tokens_listed`` is 0 for text. ``rows`` are in the unit of the kind's task.
     """
 
     texts: int = 1
@@ -52,6 +52,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     tokens_listed: int = 0
     images: list[str] = []
     modalities: frozenset[Modality] = TEXT_ALONE
+    rows: int = 0
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
         kind=shape.kind,
         model=model,
         fallbacks=fallbacks,
-        bound=Usage(prompt_tokens=tokens_max, images=len(asked.images)),
+        bound=Usage(prompt_tokens=tokens_max, rows=asked.rows, images=len(asked.images)),
         arrived_s=arrival.arrived_s,
         created_at_ms=arrival.created_at_ms,
         prompt_bytes=prompt_bytes - image_bytes + len(memoryview(fields.get("tools", b""))),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from router.ingress.faces import chat, completions, embeddings, oip
+from router.ingress.faces import chat, completions, embeddings, oip, rerank
 from router.ingress.faces.face import Face
 from router.ingress.faces.messages import face as messages
 from router.ingress.faces.responses import face as responses
@@ -13,6 +13,8 @@ ALL = (
     embeddings.FACE,
     messages.FACE,
     responses.FACE,
+    rerank.FACE,
+    rerank.COHERE,
     oip.FACE,
 )
 FACES: Mapping[str, Face] = {face.path: face for face in ALL if not face.is_root}

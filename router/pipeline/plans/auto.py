@@ -146,6 +146,7 @@ def _fitting(
     usage = Usage(
         prompt_tokens=request.prompt_tokens,
         completion_tokens=int(answer_tokens(route.model.name)),
+        rows=request.bound.rows,
         images=request.bound.images,
     )
     places = [(_cost_nano(place, usage), _seconds(place, seconds)) for place in found.endpoints]

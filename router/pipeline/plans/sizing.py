@@ -16,7 +16,7 @@ def size_features(request: InferenceRequest) -> tuple[float, ...]:
     """Prompt tokens and requested tokens; or input bytes; or payload bytes and rows."""
     if request.kind is Kind.INFER:
         return (float(len(request.payload)), float(request.bound.rows))
-    if request.kind is Kind.EMBEDDING:
+    if not KINDS[request.kind].generates:
         return (float(request.prompt_bytes),)
     return (
         request.prompt_bytes / BYTES_PER_TOKEN,

@@ -152,3 +152,15 @@ def test_a_worker_may_be_made_faster_and_slower_but_not_timeless(emulator_url: s
 def test_an_inference_without_tensors_is_the_callers_fault(emulator_url: str) -> None:
     url = f"{emulator_url}/emulated-h100-tensor-0/v2/models/emulated/resnet-50/infer"
     assert httpx.post(url, json={"inputs": []}).status_code == 400
+
+
+def test_a_reranking_is_by_shared_words_and_says_what_it_is(emulator_url: str) -> None:
+    call = {
+        "model": "emulated/bge-reranker-large",
+        "query": "the sea",
+        "documents": ["bread", "The sea is salt", "a sea"],
+    }
+    body = httpx.post(f"{emulator_url}/emulated-h100-0/v1/rerank", json=call).json()
+    assert [row["relevance_score"] for row in body["results"]] == [0.0, 1.0, 0.5]
+    assert body["emulated"] is True
+    assert body["usage"]["prompt_tokens"] > 0

@@ -70,6 +70,20 @@ def test_an_empty_text_has_the_zero_vector(client: triton.InferenceServerClient)
     assert answer.as_numpy("TOKENS").item() == 0
 
 
+def test_documents_are_ranked_by_how_near_they_are(client: triton.InferenceServerClient) -> None:
+    documents = [b"quantum chemistry", b"a train platform", b""]
+    tensors = []
+    for name, texts in (("QUERY", [b"a railway station"] * 3), ("DOCUMENT", documents)):
+        tensor = triton.InferInput(name, [3, 1], "BYTES")
+        tensor.set_data_from_numpy(np.array(texts, object).reshape(3, 1))
+        tensors.append(tensor)
+    answer = client.infer("wordllama_rerank", tensors)
+    chemistry, platform, nothing = answer.as_numpy("SCORE").ravel()
+    assert platform > 0.3 > chemistry
+    assert nothing == 0
+    assert answer.as_numpy("TOKENS").ravel()[0] > answer.as_numpy("TOKENS").ravel()[2] > 0
+
+
 @pytest.mark.parametrize("length", [3, 0])
 def test_each_kind_of_number_goes_in_and_out(
     counter_address: tuple[str, Path], length: int

@@ -37,5 +37,9 @@ def test_a_repository_is_replaced_whole(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     (folder / "left_over/1").mkdir(parents=True)
     write_repository(folder, PROFILES["single"])
-    assert sorted(path.name for path in folder.iterdir()) == ["fraud_scorer", "wordllama_256"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "fraud_scorer",
+        "wordllama_256",
+        "wordllama_rerank",
+    ]
     assert (folder / "fraud_scorer/1/fraud_scorer.onnx").exists()

@@ -105,6 +105,6 @@ def typical_service_s(profile: Profile) -> float:
     """One typical request on an otherwise idle worker."""
     if profile.model.task == "chat":
         return profile.generation_s(TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS, batch=1)
-    if profile.model.task == "embeddings":
+    if profile.model.task in ("embeddings", "rerank"):
         return profile.prefill_s(TYPICAL_PROMPT_TOKENS)
     return profile.items_s(1, batch=1)

@@ -120,6 +120,14 @@ MODELS = {
             "emulated/bge-large", "embeddings", 335e6, 335e6, 2, "Xiao et al. 2023; bfloat16"
         ),
         EmulatedModel(
+            "emulated/bge-reranker-large",
+            "rerank",
+            560e6,
+            560e6,
+            2,
+            "Xiao et al. 2023: XLM-RoBERTa large, 560 million parameters; bfloat16",
+        ),
+        EmulatedModel(
             "emulated/resnet-50",
             "vision",
             25.6e6,

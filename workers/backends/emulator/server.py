@@ -50,6 +50,14 @@ class EmbeddingCall(msgspec.Struct):
     input: str | list[str]
 
 
+class RerankCall(msgspec.Struct):
+    """The fields of a reranking that have a meaning here."""
+
+    model: str
+    query: str
+    documents: list[str]
+
+
 class _Tensor(msgspec.Struct):
     name: str
     shape: list[int]
@@ -66,6 +74,7 @@ def make_app(*, seed: int) -> web.Application:
     app[_fleet] = {name: RunningWorker(worker, seed=seed) for name, worker in WORKERS.items()}
     app.router.add_post("/{worker}/v1/chat/completions", chat)
     app.router.add_post("/{worker}/v1/embeddings", embeddings)
+    app.router.add_post("/{worker}/v1/rerank", rerank)
     app.router.add_post("/{worker}/v2/models/{model:.+}/infer", infer)
     app.router.add_get("/{worker}/v2/health/ready", health)
     app.router.add_get("/{worker}/v1/models", models)
@@ -140,7 +149,7 @@ async def embeddings(request: web.Request) -> web.Response:
     call = _decode(await request.read(), EmbeddingCall)
     profile = worker.worker.profile(_known(call.model))
     texts = [call.input] if isinstance(call.input, str) else call.input
-    tokens = sum(max(1, len(text) // BYTES_PER_TOKEN) for text in texts)
+    tokens = sum(map(_tokens, texts))
     async with worker.slot():
         await worker.spend(profile.prefill_s(tokens * worker.running) * worker.jitter())
     entries = [
@@ -152,8 +161,25 @@ async def embeddings(request: web.Request) -> web.Response:
     return _json_response({**body, "emulated": True})
 
 
+async def rerank(request: web.Request) -> web.Response:
+    """``/v1/rerank``: a score is the share of the query's words that a document has."""
+    worker = _worker(request)
+    call = _decode(await request.read(), RerankCall)
+    profile = worker.worker.profile(_known(call.model, "rerank"))
+    tokens = sum(_tokens(call.query + text) for text in call.documents)
+    async with worker.slot():
+        await worker.spend(profile.prefill_s(tokens * worker.running) * worker.jitter())
+    results = [
+        {"index": place, "relevance_score": shared_words(call.query, text)}
+        for place, text in enumerate(call.documents)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    body = {"id": f"emulated-{worker.served}", "model": call.model, "results": results}
+    return _json_response({**body, "usage": usage, "emulated": True})
+
+
 async def infer(request: web.Request) -> web.Response:
-    """OIP ``infer`` of the image model and of embeddings. Tensor contents are not looked at."""
+    """OIP ``infer`` of the image model, embeddings and rerankers; images are not looked at."""
     worker = _worker(request)
     model = _known(request.match_info["model"])
     body = await request.read()
@@ -164,12 +190,13 @@ async def infer(request: web.Request) -> web.Response:
     rows = call.inputs[0].shape[0]
     profile = worker.worker.profile(model)
     async with worker.slot():
-        if MODELS[model].task == "embeddings":
+        if MODELS[model].task in TENSOR_ANSWERS:
             seconds = profile.prefill_s(rows * worker.running)
         else:
             seconds = profile.items_s(rows, worker.running)
         await worker.spend(seconds * worker.jitter())
-    outputs = _embedding_outputs(call) if MODELS[model].task == "embeddings" else _classes(rows)
+    made = TENSOR_ANSWERS.get(MODELS[model].task)
+    outputs = made(call) if made else _classes(rows)
     parameters = {"emulated": True, "hardware": worker.worker.pool.hardware.name}
     return _json_response(
         {"model_name": model, "model_version": "1", "parameters": parameters, "outputs": outputs}
@@ -216,6 +243,12 @@ def hashed_vector(text: str) -> list[float]:
     raw = [byte - 127.5 for byte in digest]
     length = math.sqrt(sum(x * x for x in raw))
     return [x / length for x in raw]
+
+
+def shared_words(query: str, text: str) -> float:
+    """The share of the query's words that a text has, from 0 to 1."""
+    words = set(query.casefold().split())
+    return len(words.intersection(text.casefold().split())) / len(words) if words else 0.0
 
 
 def _worker(request: web.Request) -> RunningWorker:
@@ -279,12 +312,30 @@ def _usage(sequence: Sequence) -> dict[str, Any]:
 def _embedding_outputs(call: _Inference) -> list[dict[str, Any]]:
     texts = [str(text) for text in call.inputs[0].data]
     vectors = [x for text in texts for x in hashed_vector(text)]
-    tokens = [max(1, len(text) // BYTES_PER_TOKEN) for text in texts]
+    tokens = [_tokens(text) for text in texts]
     count = len(texts)
     return [
         _output("EMBEDDING", "FP32", [count, EMBEDDING_WIDTH], vectors),
         _output("TOKENS", "INT32", [count, 1], tokens),
     ]
+
+
+def _ranking_outputs(call: _Inference) -> list[dict[str, Any]]:
+    texts = {tensor.name: [str(text) for text in tensor.data] for tensor in call.inputs}
+    pairs = list(zip(texts.get("QUERY", []), texts.get("DOCUMENT", []), strict=False))
+    scores = [shared_words(query, text) for query, text in pairs]
+    return [
+        _output("SCORE", "FP32", [len(pairs), 1], scores),
+        _output("TOKENS", "INT32", [len(pairs), 1], [_tokens(q + text) for q, text in pairs]),
+    ]
+
+
+TENSOR_ANSWERS = {"embeddings": _embedding_outputs, "rerank": _ranking_outputs}
+"""What reads texts, by task."""
+
+
+def _tokens(text: str) -> int:
+    return max(1, len(text) // BYTES_PER_TOKEN)
 
 
 def _classes(rows: int) -> list[dict[str, Any]]:

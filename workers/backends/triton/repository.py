@@ -1,16 +1,19 @@
 """Writes the model repository that a Triton of one profile serves."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.backends.triton.fraud.train import MODEL_PATH
 from workers.backends.weights import packaged_file
 
 MODELS = Path(__file__).parent / "models"
+VECTORS = "wordllama_vectors.py"
 FRAUD_ROWS_MAX = 4_096
 """Of a call, and of calls that Triton merges: no call is merged with one that is as large."""
 TEXTS_MAX = 256
+DOCUMENTS_MAX = 1_000
+"""As many as a call may have (router/ingress/faces/rerank.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Tensor:
 
 
 def write_repository(folder: Path, profile: Profile) -> None:
-    """Replace ``folder`` by a repository of both models."""
+    """Replace ``folder`` by a repository of all models."""
     shutil.rmtree(folder, ignore_errors=True)
     fraud = _write_model(
         folder,
@@ -50,6 +53,10 @@ def write_repository(folder: Path, profile: Profile) -> None:
         parameters={"threads": str(profile.threads)},
     )
     shutil.copy(MODEL_PATH, fraud)
+    wordllama = {
+        "tokenizer": str(packaged_file("wordllama", "l2_supercat_tokenizer_config.json")),
+        "weights": str(packaged_file("wordllama", "l2_supercat_256.safetensors")),
+    }
     _write_model(
         folder,
         "wordllama_256",
@@ -57,10 +64,18 @@ def write_repository(folder: Path, profile: Profile) -> None:
         rows_max=TEXTS_MAX,
         inputs=[Tensor("TEXT", "TYPE_STRING", 1)],
         outputs=[Tensor("EMBEDDING", "TYPE_FP32", 256), Tensor("TOKENS", "TYPE_INT32", 1)],
-        parameters={
-            "tokenizer": str(packaged_file("wordllama", "l2_supercat_tokenizer_config.json")),
-            "weights": str(packaged_file("wordllama", "l2_supercat_256.safetensors")),
-        },
+        parameters=wordllama,
+        beside=VECTORS,
+    )
+    _write_model(
+        folder,
+        "wordllama_rerank",
+        replace(profile, instances=1),
+        rows_max=DOCUMENTS_MAX,
+        inputs=[Tensor("QUERY", "TYPE_STRING", 1), Tensor("DOCUMENT", "TYPE_STRING", 1)],
+        outputs=[Tensor("SCORE", "TYPE_FP32", 1), Tensor("TOKENS", "TYPE_INT32", 1)],
+        parameters=wordllama,
+        beside=VECTORS,
     )
 
 
@@ -100,6 +115,7 @@ def _write_model(
     inputs: list[Tensor],
     outputs: list[Tensor],
     parameters: dict[str, str],
+    beside: str = "",
 ) -> Path:
     version = folder / name / "1"
     version.mkdir(parents=True)
@@ -113,6 +129,8 @@ def _write_model(
     )
     (folder / name / "config.pbtxt").write_text(config)
     shutil.copy(MODELS / f"{name}.py", version / "model.py")
+    if beside:
+        shutil.copy(MODELS / beside, version)
     return version
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from marketplace.benchmarks.models import Origin, Profile
 from marketplace.benchmarks.selectors import profiles_in_force
-from marketplace.catalog.models import AIModel, DeploymentStatus, Protocol, Task
+from marketplace.catalog.models import AIModel, DeploymentStatus, Task
 from marketplace.planning.advisor.fleets.engines import as_engine
 from marketplace.planning.advisor.fleets.option import Evidence, Option, chips_of, kind_of
 from marketplace.planning.advisor.options.published import benchmarks, published_options
@@ -18,6 +18,7 @@ from marketplace.planning.advisor.options.roofline import (
     emulated_options,
 )
 from marketplace.planning.advisor.question import Question
+from router.domain.protocols import protocols_of
 
 STALE_AFTER = timedelta(days=30)
 PROMPT_TOKEN_SHARE = 0.01
@@ -112,9 +113,7 @@ def _measured_ms(known: EmulatedOption, profile: Profile) -> float:
 
 def _speaks(task: str) -> Q:
     """The workers of a pool that can serve a task."""
-    if task == Task.CHAT:
-        return Q(protocol=Protocol.OPENAI)
-    return Q(protocol__in=[Protocol.OIP, Protocol.OIP_GRPC]) if task != Task.EMBEDDINGS else Q()
+    return Q(protocol__in=protocols_of(task))
 
 
 def _evidence(profile: Profile) -> Evidence:
@@ -135,7 +134,7 @@ def _scale(question: Question, profile: Profile, task: str) -> tuple[float, bool
         completion = float(settings.get("completion_tokens", REFERENCE_TOKENS))
         asked = question.completion_tokens + PROMPT_TOKEN_SHARE * question.prompt_tokens
         return asked / (completion + PROMPT_TOKEN_SHARE * prompt), bool(settings)
-    if task == Task.EMBEDDINGS:
+    if task in (Task.EMBEDDINGS, Task.RERANK):
         tokens = float(settings.get("prompt_tokens", 0)) * float(settings.get("rows", 1))
         return (question.prompt_tokens * question.rows / tokens, True) if tokens else (1.0, False)
     rows = float(settings.get("rows", 1))

@@ -1,11 +1,12 @@
 """Calls of OpenAI's kinds, read as the router reads them."""
 
 from router.domain.request import InferenceRequest, Kind
-from router.ingress.faces import chat, completions, embeddings
+from router.ingress.faces import chat, completions, embeddings, rerank
 from router.ingress.faces import openai as faces
 from router.ingress.faces.face import Arrival
 
-SHAPES = {shape.kind: shape for shape in (chat.SHAPE, completions.SHAPE, embeddings.SHAPE)}
+FACES = (chat, completions, embeddings, rerank)
+SHAPES = {face.SHAPE.kind: face.SHAPE for face in FACES}
 
 
 def parse_call(

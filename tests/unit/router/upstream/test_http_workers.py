@@ -314,6 +314,53 @@ async def test_embeddings_that_cannot_be_translated_are_refused(fields: dict, sa
             )
 
 
+RERANK = {"query": "q", "documents": ["one", "two"]}
+
+
+async def test_rerankings_are_translated_both_ways() -> None:
+    async def handle(request: web.Request) -> web.Response:
+        inputs = {tensor["name"]: tensor for tensor in (await request.json())["inputs"]}
+        assert inputs["QUERY"]["data"] == ["q", "q"]
+        assert inputs["DOCUMENT"]["data"] == ["one", "two"]
+        outputs = [
+            {"name": "SCORE", "shape": [2, 1], "data": [0.25, 0.5]},
+            {"name": "TOKENS", "shape": [2, 1], "data": [2, 3]},
+        ]
+        return web.json_response({"outputs": outputs})
+
+    async with serving(handle) as url, HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OIPUpstream(HTTPTransport(client, LIMITS))
+        found = await upstream.answer(call(Kind.RERANK, **RERANK), endpoint(url, protocol="oip"))
+    assert found.usage == Usage(prompt_tokens=5, rows=1)
+    results = msgspec.json.decode(found.body)["results"]
+    assert results == [
+        {"index": 1, "relevance_score": 0.5},
+        {"index": 0, "relevance_score": 0.25},
+    ]
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [],
+        [{"name": "SCORE", "shape": [1, 1], "data": [1.0]}],
+        [
+            {"name": "SCORE", "shape": [1, 1], "data": [1.0]},
+            {"name": "TOKENS", "shape": [1, 1], "data": [1]},
+        ],
+        "x",
+    ],
+)
+async def test_a_reranking_that_is_none_is_the_workers_fault(outputs: object) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        return web.json_response({"outputs": outputs})
+
+    async with serving(handle) as url, HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OIPUpstream(HTTPTransport(client, LIMITS))
+        with pytest.raises(UpstreamFailed, match="bad_tensors"):
+            await upstream.answer(call(Kind.RERANK, **RERANK), endpoint(url, protocol="oip"))
+
+
 @pytest.mark.parametrize(
     "outputs", [[], [{"name": "EMBEDDING", "shape": [1, 2], "data": [1.0]}], "x"]
 )
