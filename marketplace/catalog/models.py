@@ -70,6 +70,8 @@ class Task(models.TextChoices):
     CHAT = "chat", _("Chat")
     EMBEDDINGS = "embeddings", _("Embeddings")
     RERANK = "rerank", _("Reranking")
+    MODERATION = "moderation", _("Moderation")
+    IMAGE = "image", _("Image generation")
     TABULAR = "tabular", _("Tabular")
     VISION = "vision", _("Vision")
 

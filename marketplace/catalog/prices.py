@@ -19,6 +19,7 @@ ITEMS: dict[str, Promise] = {
     "requests": gettext_lazy("Calls"),
     "rows": gettext_lazy("Rows"),
     "search_units": gettext_lazy("Search units"),
+    "inputs": gettext_lazy("Inputs"),
     "images": gettext_lazy("Images"),
     "hardware_ms": gettext_lazy("Seconds of hardware"),
 }
@@ -26,6 +27,7 @@ ITEMS: dict[str, Promise] = {
 PER_UNIT: dict[str, Promise] = {
     "rows": gettext_lazy("per row"),
     "search_units": gettext_lazy("per search unit"),
+    "inputs": gettext_lazy("per input"),
 }
 """What an offer's ``row_nano`` is for, by its unit."""
 DECIMALS_MIN, DECIMALS_MAX = 2, 6

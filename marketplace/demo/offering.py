@@ -11,6 +11,8 @@ from marketplace.demo.schemas import (
     EMBEDDINGS_INPUT,
     FRAUD_INPUT,
     IMAGE_INPUT,
+    MODERATION_INPUT,
+    PROMPT_INPUT,
     RERANK_INPUT,
 )
 from router.domain.pricing import Price
@@ -367,6 +369,38 @@ EMULATED_MODELS = (
             "emulated-rtx4090": Price(id=0, row_nano=1_000_000),
             "emulated-tpu-v5e": Price(id=0, row_nano=1_200_000),
             "emulated-cpu": Price(id=0, row_nano=600_000),
+        },
+    ),
+    DemoModel(
+        name="emulated/deberta-moderation",
+        display_name="DeBERTa moderation (emulated)",
+        task="moderation",
+        description="A classifier of 184 million parameters in OpenAI's categories."
+        + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/deberta-moderation",
+        context_tokens_max=512,
+        input_schema=MODERATION_INPUT,
+        prices={
+            "emulated-rtx4090": Price(id=0, row_nano=20_000),
+            "emulated-cpu": Price(id=0, row_nano=10_000),
+        },
+    ),
+    DemoModel(
+        name="emulated/stable-diffusion-xl",
+        display_name="Stable Diffusion XL (emulated)",
+        task="image",
+        description="Images from a prompt: here plain colours, marked as emulated."
+        + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/stable-diffusion-xl",
+        input_schema=PROMPT_INPUT,
+        prices={
+            "emulated-h100": Price(id=0, image_nano=4_000_000),
+            "emulated-a100": Price(id=0, image_nano=3_000_000),
+            "emulated-rtx4090": Price(id=0, image_nano=2_000_000),
         },
     ),
     DemoModel(

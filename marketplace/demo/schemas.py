@@ -30,6 +30,20 @@ RERANK_INPUT = {
         "return_documents": {"type": "boolean"},
     },
 }
+MODERATION_INPUT = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {"input": {"type": ["string", "array"], "minLength": 1, "minItems": 1}},
+}
+PROMPT_INPUT = {
+    "type": "object",
+    "required": ["prompt"],
+    "properties": {
+        "prompt": {"type": "string", "minLength": 1},
+        "n": {"type": "integer", "minimum": 1, "maximum": 10},
+        "size": {"type": "string", "pattern": "^[0-9]+x[0-9]+$"},
+    },
+}
 
 
 def _column(title: str, default: float, low: float, high: float, **more: Any) -> dict[str, Any]:

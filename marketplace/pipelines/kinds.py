@@ -62,15 +62,28 @@ RANKED: Schema = {
     "type": "object",
     "properties": {"index": {"type": "integer"}, "relevance_score": {"type": "number"}},
 }
+JUDGED: Schema = {
+    "type": "object",
+    "properties": {
+        "flagged": {"type": "boolean"},
+        "categories": {"type": "object"},
+        "category_scores": {"type": "object"},
+    },
+}
+IMAGE: Schema = {"type": "object", "properties": {"b64_json": _TEXT, "url": _TEXT}}
 OUTPUTS: Mapping[str, Schema] = {
     Task.CHAT: COMPLETION,
     Task.EMBEDDINGS: VECTORS,
     Task.RERANK: _object(**_ANSWER, results=_list(RANKED), meta={"type": "object"}),
+    Task.MODERATION: _object(**_ANSWER, results=_list(JUDGED)),
+    Task.IMAGE: _object(**_ANSWER, data=_list(IMAGE)),
 }
 INPUTS: Mapping[str, Mapping[str, Schema]] = {
     Task.CHAT: CHAT_INPUT,
     Task.EMBEDDINGS: EMBEDDINGS_INPUT,
     Task.RERANK: {"query": _TEXT, "documents": {"type": "array", "items": _TEXT}},
+    Task.MODERATION: {"input": _list(is_one_text=True)},
+    Task.IMAGE: {"prompt": _TEXT},
 }
 """By task, where a model does not take and give tensors."""
 

@@ -10,10 +10,12 @@ from router.contracts.snapshot import Snapshot
 from router.domain.catalog import ApiKey, Deployment, Model, Pool, Worker
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
+from router.domain.protocols import TASKS
 from router.settings import SettingsInvalid
 
 DEFAULT_MODEL = "m"
 
+TASK = f"^({'|'.join(TASKS)})$"
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
@@ -32,7 +34,7 @@ class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     slots: int
     model: str = DEFAULT_MODEL
     protocol: Literal["openai", "oip", "oip_grpc"] = "openai"
-    task: Literal["chat", "embeddings", "rerank", "tabular", "vision"] = "chat"
+    task: Annotated[str, msgspec.Meta(pattern=TASK)] = "chat"
     service_ms: float = 0.0
     engine: str = ""
     kv_events_port: Port = 0

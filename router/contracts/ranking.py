@@ -6,6 +6,8 @@ from math import isfinite
 import msgspec
 from msgspec import Raw, Struct
 
+from router.contracts.text_usage import TextUsage
+
 
 class Ranked(Struct, frozen=True, gc=False):
     """A document, counted from 0, and how relevant it is to the query."""
@@ -22,21 +24,16 @@ class _Result(Struct, gc=False):
     score: float | None = None
 
 
-class _Usage(Struct, gc=False):
-    prompt_tokens: int | None = None
-    total_tokens: int | None = None
-
-
 class _Answer(Struct, gc=False):
     results: list[_Result]
-    usage: _Usage | None = None
+    usage: TextUsage | None = None
 
 
 class Ranking(Struct, frozen=True, gc=False):
-    """The most relevant document first. ``prompt_tokens`` is None if they were not counted."""
+    """The most relevant document first."""
 
     results: tuple[Ranked, ...]
-    prompt_tokens: int | None = None
+    usage: TextUsage | None = None
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -58,11 +55,7 @@ def decode_ranking(body: bytes, documents: int) -> Ranking:
         if score is None:
             raise msgspec.DecodeError("a result has no relevance_score")
         results.append(Ranked(result.index, score))
-    usage = answer.usage
-    tokens = None
-    if usage is not None:
-        tokens = usage.total_tokens if usage.prompt_tokens is None else usage.prompt_tokens
-    return Ranking(ordered(results, documents), tokens)
+    return Ranking(ordered(results, documents), answer.usage)
 
 
 def ordered(results: Sequence[Ranked], documents: int) -> tuple[Ranked, ...]:

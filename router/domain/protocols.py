@@ -29,6 +29,8 @@ KINDS: Mapping[Kind, KindRow] = {
     Kind.COMPLETION: KindRow("text_completion", "/v1/completions", "prompt", generates=True),
     Kind.EMBEDDING: KindRow("embeddings", "/v1/embeddings", "input"),
     Kind.RERANK: KindRow("rerank", "/v1/rerank", "documents"),
+    Kind.MODERATION: KindRow("moderation", "/v1/moderations", "input"),
+    Kind.IMAGE: KindRow("image_generation", "/v1/images/generations", "prompt"),
     Kind.INFER: KindRow("infer"),
 }
 """The operations are those of OpenTelemetry's conventions, but for those that it does not name."""
@@ -51,6 +53,8 @@ TASKS: Mapping[str, TaskRow] = {
     "chat": TaskRow((Kind.CHAT, Kind.COMPLETION), takes=("text",), gives=("text",)),
     "embeddings": TaskRow((Kind.EMBEDDING, Kind.INFER), takes=("text",), gives=("embeddings",)),
     "rerank": TaskRow((Kind.RERANK,), "search_units", takes=("text",), gives=("scores",)),
+    "moderation": TaskRow((Kind.MODERATION,), "inputs", takes=("text",), gives=("scores",)),
+    "image": TaskRow((Kind.IMAGE,), takes=("text",), gives=("image",)),
     "tabular": TaskRow((Kind.INFER,)),
     "vision": TaskRow((Kind.INFER,)),
 }
@@ -58,7 +62,7 @@ TASK_KINDS: Mapping[str, frozenset[Kind]] = {
     name: frozenset(task.kinds) for name, task in TASKS.items()
 }
 MARKET_KINDS: Mapping[str, frozenset[Kind]] = {
-    "openai": frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING, Kind.RERANK}),
+    "openai": frozenset(kind for kind, row in KINDS.items() if row.path),
     "oip": frozenset({Kind.INFER, Kind.EMBEDDING, Kind.RERANK}),
     "oip_grpc": frozenset({Kind.INFER, Kind.EMBEDDING, Kind.RERANK}),
 }

@@ -29,6 +29,8 @@ class Kind(StrEnum):
     COMPLETION = "completion"
     EMBEDDING = "embedding"
     RERANK = "rerank"
+    MODERATION = "moderation"
+    IMAGE = "image"
     INFER = "infer"
 
 

@@ -30,6 +30,8 @@ PROBES: Mapping[str, Mapping[str, object]] = {
     "chat": {"messages": [{"role": "user", "content": "."}], "max_tokens": 1},
     "embeddings": {"input": "."},
     "rerank": {"query": ".", "documents": ["."]},
+    "moderation": {"input": "."},
+    "image": {"prompt": ".", "n": 1, "size": "256x256"},
 }
 """The fields of the smallest call, by task."""
 

@@ -34,6 +34,8 @@ TASKS = {
     "/v1/completions": Task.CHAT,
     "/v1/embeddings": Task.EMBEDDINGS,
     "/v1/rerank": Task.RERANK,
+    "/v1/moderations": Task.MODERATION,
+    "/v1/images/generations": Task.IMAGE,
 }
 """Endpoints whose lines name a model, and the task that it has."""
 INFER = re.compile(r"/v2/models/(?P<model>[^/]+/[^/]+)(?:/versions/[^/]+)?/infer")

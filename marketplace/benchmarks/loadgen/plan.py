@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
-TASKS = ("chat", "embeddings", "rerank", "tabular", "vision")
+TASKS = ("chat", "embeddings", "rerank", "moderation", "image", "tabular", "vision")
 
 LOADS_MAX = 16
 LOAD_MAX = 4_096.0
@@ -40,7 +40,8 @@ class Plan:
     and of its further ones each within ``tpot_slo_ms`` (0: not asked). Prompts have
     ``prompt_tokens`` and answers ``completion_tokens``, those of chats on average
     (:mod:`.requests`). ``rows`` are a tabular or
-    vision request's, or an embeddings or reranking request's texts of ``prompt_tokens``.
+    vision request's, the images of an image request, or the texts of ``prompt_tokens`` of an
+    embeddings, reranking or moderation request.
     """
 
     task: str
@@ -104,6 +105,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     "embeddings": {"loads": (1, 2, 4, 8, 16), "samples_min": 200, "slo_ms": 200.0, "rows": 1},
     "rerank": {"loads": (1, 2, 4, 8), "samples_min": 200, "slo_ms": 500.0, "rows": 10},
+    "moderation": {"loads": (1, 2, 4, 8, 16), "samples_min": 200, "slo_ms": 200.0},
+    "image": {"loads": (1, 2, 4), "samples_min": 16, "slo_ms": 30_000.0, "warm_up": 2},
     "tabular": {"loads": (1, 2, 4, 8, 16, 32), "samples_min": 200, "slo_ms": 100.0},
     "vision": {"loads": (1, 2, 4, 8), "slo_ms": 500.0},
 }

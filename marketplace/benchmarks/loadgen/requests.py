@@ -83,6 +83,12 @@ def openai_body(plan: Plan, model: str, index: int, *, exact: bool) -> Body:
     if plan.task == "rerank":
         texts = [prompt(rng, plan.prompt_tokens) for _ in range(plan.rows)]
         return Body("/v1/rerank", _json({"model": model, "query": texts[0], "documents": texts}))
+    if plan.task == "moderation":
+        texts = [prompt(rng, plan.prompt_tokens) for _ in range(plan.rows)]
+        return Body("/v1/moderations", _json({"model": model, "input": texts}))
+    if plan.task == "image":
+        call = {"model": model, "prompt": prompt(rng, plan.prompt_tokens), "n": plan.rows}
+        return Body("/v1/images/generations", _json(call))
     tokens = round(plan.prompt_tokens * PROMPT_SHARES[index % 3])
     answer = round(plan.completion_tokens * ANSWER_SHARES[index // 3 % 3])
     call: dict[str, Any] = {

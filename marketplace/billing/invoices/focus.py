@@ -55,6 +55,7 @@ METERS = {
     "requests": ("Calls", "Requests"),
     "rows": ("Rows", "Rows"),
     "search_units": ("Search units", "Search Units"),
+    "inputs": ("Inputs", "Inputs"),
     "images": ("Images", "Images"),
     "hardware_ms": ("Hardware time", "Milliseconds"),
 }

@@ -32,7 +32,7 @@ from router.domain.money import NANO_PER_USD
 
 SAMPLES_HIGH = 1_000
 SAMPLES_LOW = 100
-TOKEN_TASKS = ("chat", "embeddings", "rerank")
+TOKEN_TASKS = ("chat", "embeddings", "rerank", "moderation")
 COMPARED = ("gpu", "tpu", "cpu")
 STAGES_COMPARED = (3_000,)
 """A comparison is one short run. No promise rests on it."""

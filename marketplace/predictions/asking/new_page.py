@@ -31,6 +31,8 @@ EXAMPLES: Mapping[str, Any] = {
     Task.CHAT: {"messages": [{"role": "user", "content": "…"}], "max_tokens": 64},
     Task.EMBEDDINGS: {"input": "…"},
     Task.RERANK: {"query": "…", "documents": ["…", "…"]},
+    Task.MODERATION: {"input": "…"},
+    Task.IMAGE: {"prompt": "…", "n": 1},
 }
 
 

@@ -67,6 +67,8 @@ ADVICE: Mapping[str, Promise] = {
     "no_text": _("The answer has no text. Check the model's chat template."),
     "no_vector": _("The answer has no vector of numbers in data[0].embedding."),
     "no_ranking": _("The answer has no results, each with an index and a relevance_score."),
+    "no_judgement": _("The answer has no results, each with flagged, one for each input."),
+    "no_image": _("The answer has no image in data[0]: give b64_json or url."),
     "no_usage": _(
         "The answer has no usage. Without token counts, a call cannot be billed: report usage."
     ),

@@ -1,4 +1,4 @@
-"""Checks of an OpenAI-compatible server: chat, embeddings and reranking."""
+"""Checks of an OpenAI-compatible server: chat, embeddings and what else has a face."""
 
 import asyncio
 import json
@@ -25,7 +25,8 @@ from marketplace.providers.conformance.findings import (
 from marketplace.providers.conformance.http import Client
 
 CHAT, EMBEDDINGS, MODELS = "/v1/chat/completions", "/v1/embeddings", "/v1/models"
-RERANK = "/v1/rerank"
+RERANK, MODERATIONS = "/v1/rerank", "/v1/moderations"
+IMAGES = "/v1/images/generations"
 QUESTION = "Write one sentence about the sea."
 TOKENS_ASKED = 24
 SLACK_TOKENS = 2
@@ -63,7 +64,13 @@ async def check_openai(client: Client, target: Target) -> AsyncIterator[Finding]
     yield found(Check.REACHABLE, models)
     yield await _health(client, models)
     yield _listed(models, target.model)
-    checks = {"chat": _chat, "embeddings": _embeddings, "rerank": _rerank}
+    checks = {
+        "chat": _chat,
+        "embeddings": _embeddings,
+        "rerank": _rerank,
+        "moderation": _moderation,
+        "image": _image,
+    }
     async for finding in checks[target.task](client, target):
         yield finding
 
@@ -123,6 +130,39 @@ async def _rerank(client: Client, target: Target) -> AsyncIterator[Finding]:
         else found(Check.PLAIN_CALL, reply, FAIL, "no_ranking")
     )
     yield await _bad_request(client, RERANK, target)
+
+
+async def _moderation(client: Client, target: Target) -> AsyncIterator[Finding]:
+    reply = await client.post(MODERATIONS, {"model": target.model, "input": [QUESTION] * 2})
+    wrong = unanswered(Check.PLAIN_CALL, reply)
+    if wrong:
+        yield wrong
+        return
+    results = reply.body().get("results")
+    rows = results if isinstance(results, list) else []
+    flags = [row.get("flagged") for row in rows if isinstance(row, dict)]
+    yield (
+        found(Check.PLAIN_CALL, reply)
+        if len(flags) == 2 and all(isinstance(flag, bool) for flag in flags)
+        else found(Check.PLAIN_CALL, reply, FAIL, "no_judgement")
+    )
+    yield await _bad_request(client, MODERATIONS, target)
+
+
+async def _image(client: Client, target: Target) -> AsyncIterator[Finding]:
+    reply = await client.post(IMAGES, {"model": target.model, "prompt": QUESTION, "n": 1})
+    wrong = unanswered(Check.PLAIN_CALL, reply)
+    if wrong:
+        yield wrong
+        return
+    rows = reply.body().get("data")
+    first = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
+    yield (
+        found(Check.PLAIN_CALL, reply)
+        if first.get("b64_json") or first.get("url")
+        else found(Check.PLAIN_CALL, reply, FAIL, "no_image")
+    )
+    yield await _bad_request(client, IMAGES, target)
 
 
 def _is_ranking(results: Any, documents: int) -> bool:

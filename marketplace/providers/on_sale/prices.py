@@ -25,6 +25,8 @@ TYPICAL_BY_TASK = {
     Task.CHAT: Usage(prompt_tokens=500, completion_tokens=250),
     Task.EMBEDDINGS: Usage(prompt_tokens=200),
     Task.RERANK: Usage(rows=1),
+    Task.MODERATION: Usage(rows=1),
+    Task.IMAGE: Usage(images=1),
     Task.TABULAR: Usage(rows=1),
     Task.VISION: Usage(rows=1, images=1),
 }

@@ -20,7 +20,7 @@ MODALITIES: dict[str, Promise] = {
     "image": gettext_lazy("Images"),
 }
 TASKS_BY_MODALITY = {
-    "text": (Task.CHAT, Task.EMBEDDINGS, Task.RERANK),
+    "text": (Task.CHAT, Task.EMBEDDINGS, Task.RERANK, Task.MODERATION, Task.IMAGE),
     "table": (Task.TABULAR,),
     "image": (Task.VISION,),
 }

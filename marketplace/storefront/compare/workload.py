@@ -49,6 +49,8 @@ FIELDS_BY_TASK = {
     Task.CHAT: ("tokens_in", "tokens_out"),
     Task.EMBEDDINGS: ("tokens_in",),
     Task.RERANK: ("rows",),
+    Task.MODERATION: ("rows",),
+    Task.IMAGE: ("images",),
     Task.TABULAR: ("rows",),
     Task.VISION: ("images",),
 }

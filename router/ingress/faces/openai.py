@@ -44,7 +44,8 @@ encode = msgspec.json.Encoder().encode
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """What the fields of one kind of call ask for. ``texts`` is the number of prompts;
-    ``tokens_listed`` is 0 for text. ``rows`` are in the unit of the kind's task.
+    ``tokens_listed`` is 0 for text. ``rows`` are in the unit of the kind's task, ``images_made``
+    those of the answer.
     """
 
     texts: int = 1
@@ -53,6 +54,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     images: list[str] = []
     modalities: frozenset[Modality] = TEXT_ALONE
     rows: int = 0
+    images_made: int = 0
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -94,7 +96,11 @@ def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
         kind=shape.kind,
         model=model,
         fallbacks=fallbacks,
-        bound=Usage(prompt_tokens=tokens_max, rows=asked.rows, images=len(asked.images)),
+        bound=Usage(
+            prompt_tokens=tokens_max,
+            rows=asked.rows,
+            images=len(asked.images) + asked.images_made,
+        ),
         arrived_s=arrival.arrived_s,
         created_at_ms=arrival.created_at_ms,
         prompt_bytes=prompt_bytes - image_bytes + len(memoryview(fields.get("tools", b""))),

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping
 
-from router.ingress.faces import chat, completions, embeddings, oip, rerank
+from router.ingress.faces import (
+    chat,
+    completions,
+    embeddings,
+    images,
+    moderations,
+    oip,
+    rerank,
+)
 from router.ingress.faces.face import Face
 from router.ingress.faces.messages import face as messages
 from router.ingress.faces.responses import face as responses
@@ -15,6 +23,8 @@ ALL = (
     responses.FACE,
     rerank.FACE,
     rerank.COHERE,
+    moderations.FACE,
+    images.FACE,
     oip.FACE,
 )
 FACES: Mapping[str, Face] = {face.path: face for face in ALL if not face.is_root}

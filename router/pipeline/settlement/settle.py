@@ -42,7 +42,7 @@ def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float)
     else:
         usage = trace.usage or _counted(plan, trace)
         worked = outcome is Outcome.COMPLETED or usage != NOTHING_USED
-        if worked and bound.images:
+        if worked and bound.images and not usage.images:
             usage = structs.replace(usage, images=bound.images)  # Workers report their tokens.
     if worked and bound.hardware_ms:  # Workers do not report their time.
         taken_ms = min(int(taken_s * 1e3), bound.hardware_ms)

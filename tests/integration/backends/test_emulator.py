@@ -1,11 +1,14 @@
 """The emulated fleet speaks the real protocols and says that it is emulated."""
 
+import base64
+import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
 import pytest
+from PIL import Image
 
 from tests.backend import get
 
@@ -164,3 +167,22 @@ def test_a_reranking_is_by_shared_words_and_says_what_it_is(emulator_url: str) -
     assert [row["relevance_score"] for row in body["results"]] == [0.0, 1.0, 0.5]
     assert body["emulated"] is True
     assert body["usage"]["prompt_tokens"] > 0
+
+
+def test_a_moderation_is_by_words_and_says_what_it_is(emulator_url: str) -> None:
+    call = {"model": "emulated/deberta-moderation", "input": ["such violence", "a calm day"]}
+    body = httpx.post(f"{emulator_url}/emulated-cpu-0/v1/moderations", json=call).json()
+    assert [row["flagged"] for row in body["results"]] == [True, False]
+    assert body["results"][0]["categories"]["violence"] is True
+    assert body["emulated"] is True
+
+
+def test_an_image_is_of_the_asked_size_and_says_what_it_is(emulator_url: str) -> None:
+    call = {"model": "emulated/stable-diffusion-xl", "prompt": "a sea", "size": "64x128"}
+    url = f"{emulator_url}/emulated-h100-0/v1/images/generations"
+    (entry,) = httpx.post(url, json=call).json()["data"]
+    with Image.open(io.BytesIO(base64.b64decode(entry["b64_json"]))) as image:
+        image.load()
+        assert image.size == (64, 128)
+        assert "emulated" in image.info["Comment"]
+    assert httpx.post(url, json={**call, "size": "1x1"}).status_code == 400

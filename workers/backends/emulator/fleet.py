@@ -8,6 +8,7 @@ from workers.backends.emulator.hardware import (
     A100,
     H100,
     MODELS,
+    READ_WHOLE,
     RTX_4090,
     TPU_V5E,
     XEON_8480,
@@ -105,6 +106,6 @@ def typical_service_s(profile: Profile) -> float:
     """One typical request on an otherwise idle worker."""
     if profile.model.task == "chat":
         return profile.generation_s(TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS, batch=1)
-    if profile.model.task in ("embeddings", "rerank"):
+    if profile.model.task in READ_WHOLE:
         return profile.prefill_s(TYPICAL_PROMPT_TOKENS)
     return profile.items_s(1, batch=1)

@@ -86,6 +86,9 @@ XEON_8480 = Hardware(
     "intel-has-64gb-hbm2e-onboard-like-a-gpu-or-ai-accelerator/3",
 )
 
+READ_WHOLE = ("embeddings", "rerank", "moderation")
+"""Tasks whose calls are over once their text is read."""
+
 MODELS = {
     model.name: model
     for model in (
@@ -126,6 +129,24 @@ MODELS = {
             560e6,
             2,
             "Xiao et al. 2023: XLM-RoBERTa large, 560 million parameters; bfloat16",
+        ),
+        EmulatedModel(
+            "emulated/deberta-moderation",
+            "moderation",
+            184e6,
+            184e6,
+            2,
+            "He et al. 2021: DeBERTaV3 base, 184 million parameters; bfloat16",
+        ),
+        EmulatedModel(
+            "emulated/stable-diffusion-xl",
+            "image",
+            2.6e9,
+            2.6e9,
+            2,
+            "Podell et al. 2023: a UNet of 2.6e9 parameters; 30 steps with guidance of about 6e12 "
+            "multiply-adds at 1024x1024",
+            flop_per_item=2 * 6e12 * 2 * 30,
         ),
         EmulatedModel(
             "emulated/resnet-50",

@@ -70,7 +70,7 @@ class Profile:
         read = model.parameters * model.bytes_per_parameter
         return self._slower(read, 2 * model.active_parameters * prompt_tokens) + REQUEST_OVERHEAD_S
 
-    def items_s(self, items: int, batch: int) -> float:
+    def items_s(self, items: float, batch: int) -> float:
         """A request of ``items`` images while ``batch`` requests share the worker."""
         model = self.model
         read = model.parameters * model.bytes_per_parameter

@@ -1,9 +1,13 @@
 """The emulator's HTTP face: every worker under ``/<worker-id>/``, OpenAI's API and OIP v2."""
 
 import asyncio
+import base64
 import hashlib
 import math
+import re
+import struct
 import time
+import zlib
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -22,6 +26,24 @@ BODY_BYTES_MAX = 64 * 1024 * 1024
 COMPLETION_TOKENS_DEFAULT = 64
 EMBEDDING_WIDTH = 64
 IMAGE_CLASSES = 1000
+CATEGORIES = (
+    "harassment",
+    "harassment/threatening",
+    "hate",
+    "hate/threatening",
+    "illicit",
+    "illicit/violent",
+    "self-harm",
+    "self-harm/instructions",
+    "self-harm/intent",
+    "sexual",
+    "sexual/minors",
+    "violence",
+    "violence/graphic",
+)
+"""OpenAI's."""
+PIXELS_USUAL = 1024 * 1024
+SIZE = r"^(64|128|256|512|768|1024|1536|1792)x(64|128|256|512|768|1024|1536|1792)$"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 T = TypeVar("T")
@@ -58,6 +80,22 @@ class RerankCall(msgspec.Struct):
     documents: list[str]
 
 
+class ModerationCall(msgspec.Struct):
+    """A text, several, or the parts of one input."""
+
+    model: str
+    input: str | list[str | dict[str, Any]]
+
+
+class ImageCall(msgspec.Struct):
+    """The fields of a call for images that have a meaning here."""
+
+    model: str
+    prompt: str
+    n: Annotated[int, Meta(ge=1, le=10)] = 1
+    size: Annotated[str, Meta(pattern=SIZE)] = "1024x1024"
+
+
 class _Tensor(msgspec.Struct):
     name: str
     shape: list[int]
@@ -75,6 +113,8 @@ def make_app(*, seed: int) -> web.Application:
     app.router.add_post("/{worker}/v1/chat/completions", chat)
     app.router.add_post("/{worker}/v1/embeddings", embeddings)
     app.router.add_post("/{worker}/v1/rerank", rerank)
+    app.router.add_post("/{worker}/v1/moderations", moderations)
+    app.router.add_post("/{worker}/v1/images/generations", images)
     app.router.add_post("/{worker}/v2/models/{model:.+}/infer", infer)
     app.router.add_get("/{worker}/v2/health/ready", health)
     app.router.add_get("/{worker}/v1/models", models)
@@ -178,6 +218,36 @@ async def rerank(request: web.Request) -> web.Response:
     return _json_response({**body, "usage": usage, "emulated": True})
 
 
+async def moderations(request: web.Request) -> web.Response:
+    """``/v1/moderations``: a text is flagged for each category whose name has a word of it."""
+    worker = _worker(request)
+    call = _decode(await request.read(), ModerationCall)
+    profile = worker.worker.profile(_known(call.model, "moderation"))
+    texts = moderated_texts(call.input)
+    tokens = sum(map(_tokens, texts))
+    async with worker.slot():
+        await worker.spend(profile.prefill_s(tokens * worker.running) * worker.jitter())
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    body = {"model": call.model, "results": [judged(text) for text in texts], "usage": usage}
+    return _json_response({"id": f"emulated-{worker.served}", **body, "emulated": True})
+
+
+async def images(request: web.Request) -> web.Response:
+    """``/v1/images/generations``: plain colours by a hash of the prompt, marked as emulated."""
+    worker = _worker(request)
+    call = _decode(await request.read(), ImageCall)
+    profile = worker.worker.profile(_known(call.model, "image"))
+    width, height = map(int, call.size.split("x"))
+    share = width * height / PIXELS_USUAL
+    async with worker.slot():
+        await worker.spend(profile.items_s(call.n * share, worker.running) * worker.jitter())
+    entries = [
+        {"b64_json": base64.b64encode(plain_png(f"{call.prompt}/{n}", width, height)).decode()}
+        for n in range(call.n)
+    ]
+    return _json_response({"created": int(time.time()), "data": entries, "emulated": True})
+
+
 async def infer(request: web.Request) -> web.Response:
     """OIP ``infer`` of the image model, embeddings and rerankers; images are not looked at."""
     worker = _worker(request)
@@ -249,6 +319,38 @@ def shared_words(query: str, text: str) -> float:
     """The share of the query's words that a text has, from 0 to 1."""
     words = set(query.casefold().split())
     return len(words.intersection(text.casefold().split())) / len(words) if words else 0.0
+
+
+def moderated_texts(given: str | list[str | dict[str, Any]]) -> list[str]:
+    """The texts to judge one by one; the parts of one input are one text."""
+    if isinstance(given, str):
+        return [given]
+    parts = [str(part.get("text", "")) for part in given if isinstance(part, dict)]
+    return [" ".join(parts)] if parts else [text for text in given if isinstance(text, str)]
+
+
+def judged(text: str) -> dict[str, Any]:
+    """A result in OpenAI's shape."""
+    words = set(text.casefold().split())
+    found = {name: not words.isdisjoint(re.split("[/-]", name)) for name in CATEGORIES}
+    scores = {name: 0.9 if is_found else 0.01 for name, is_found in found.items()}
+    return {"flagged": any(found.values()), "categories": found, "category_scores": scores}
+
+
+def plain_png(seed: str, width: int, height: int) -> bytes:
+    """An image of one colour that says in a text chunk what it is."""
+    row = b"\0" + hashlib.shake_128(seed.encode()).digest(3) * width
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = (
+        (b"IHDR", header),
+        (b"tEXt", b"Comment\0emulated: no model ran"),
+        (b"IDAT", zlib.compress(row * height, 1)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
 
 
 def _worker(request: web.Request) -> RunningWorker:

@@ -134,7 +134,7 @@ def _scale(question: Question, profile: Profile, task: str) -> tuple[float, bool
         completion = float(settings.get("completion_tokens", REFERENCE_TOKENS))
         asked = question.completion_tokens + PROMPT_TOKEN_SHARE * question.prompt_tokens
         return asked / (completion + PROMPT_TOKEN_SHARE * prompt), bool(settings)
-    if task in (Task.EMBEDDINGS, Task.RERANK):
+    if task in (Task.EMBEDDINGS, Task.RERANK, Task.MODERATION):
         tokens = float(settings.get("prompt_tokens", 0)) * float(settings.get("rows", 1))
         return (question.prompt_tokens * question.rows / tokens, True) if tokens else (1.0, False)
     rows = float(settings.get("rows", 1))

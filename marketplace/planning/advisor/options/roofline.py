@@ -75,7 +75,7 @@ class EmulatedOption(Struct, frozen=True, forbid_unknown_fields=True):
         if self.task == "chat":
             step = dict(self.step_ms)[at_once]
             return self._prefill(prompt) + completion * step
-        if self.task in ("embeddings", "rerank"):
+        if self.task in ("embeddings", "rerank", "moderation"):
             return self._prefill(prompt * rows * at_once)
         return max(self.read_ms, self.item_ms * rows * at_once) + self.overhead_ms
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx
+import openai
 from aiohttp import web
 from msgspec import structs
 
@@ -30,6 +31,12 @@ class Served:
     client: httpx.AsyncClient
     line: Line
     asked: list[str]
+
+    @property
+    def openai(self) -> openai.AsyncOpenAI:
+        """The official client."""
+        base_url = f"{str(self.client.base_url).rstrip('/')}/v1"
+        return openai.AsyncOpenAI(base_url=base_url, api_key=KEY, max_retries=0)
 
     async def post(self, path: str, **how: object) -> httpx.Response:
         return await self.client.post(path, headers=AUTH, **how)  # type: ignore[arg-type]
