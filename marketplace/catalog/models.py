@@ -72,6 +72,7 @@ class Task(models.TextChoices):
     RERANK = "rerank", _("Reranking")
     MODERATION = "moderation", _("Moderation")
     IMAGE = "image", _("Image generation")
+    SPEECH = "speech", _("Speech")
     TABULAR = "tabular", _("Tabular")
     VISION = "vision", _("Vision")
 

@@ -20,6 +20,7 @@ ITEMS: dict[str, Promise] = {
     "rows": gettext_lazy("Rows"),
     "search_units": gettext_lazy("Search units"),
     "inputs": gettext_lazy("Inputs"),
+    "characters": gettext_lazy("Characters"),
     "images": gettext_lazy("Images"),
     "hardware_ms": gettext_lazy("Seconds of hardware"),
 }
@@ -28,6 +29,7 @@ PER_UNIT: dict[str, Promise] = {
     "rows": gettext_lazy("per row"),
     "search_units": gettext_lazy("per search unit"),
     "inputs": gettext_lazy("per input"),
+    "characters": gettext_lazy("per character"),
 }
 """What an offer's ``row_nano`` is for, by its unit."""
 DECIMALS_MIN, DECIMALS_MAX = 2, 6

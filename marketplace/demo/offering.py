@@ -14,6 +14,7 @@ from marketplace.demo.schemas import (
     MODERATION_INPUT,
     PROMPT_INPUT,
     RERANK_INPUT,
+    SPEECH_INPUT,
 )
 from router.domain.pricing import Price
 
@@ -401,6 +402,21 @@ EMULATED_MODELS = (
             "emulated-h100": Price(id=0, image_nano=4_000_000),
             "emulated-a100": Price(id=0, image_nano=3_000_000),
             "emulated-rtx4090": Price(id=0, image_nano=2_000_000),
+        },
+    ),
+    DemoModel(
+        name="emulated/kokoro-82m",
+        display_name="Kokoro 82M (emulated)",
+        task="speech",
+        description="Speech from a text of up to 4,096 characters: here a low tone, as WAV or PCM."
+        + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/kokoro-82m",
+        input_schema=SPEECH_INPUT,
+        prices={
+            "emulated-rtx4090": Price(id=0, row_nano=2_000),
+            "emulated-cpu": Price(id=0, row_nano=1_000),
         },
     ),
     DemoModel(

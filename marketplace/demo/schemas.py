@@ -44,6 +44,15 @@ PROMPT_INPUT = {
         "size": {"type": "string", "pattern": "^[0-9]+x[0-9]+$"},
     },
 }
+SPEECH_INPUT = {
+    "type": "object",
+    "required": ["input", "voice"],
+    "properties": {
+        "input": {"type": "string", "minLength": 1, "maxLength": 4_096},
+        "voice": {"type": "string"},
+        "response_format": {"enum": ["wav", "pcm"]},
+    },
+}
 
 
 def _column(title: str, default: float, low: float, high: float, **more: Any) -> dict[str, Any]:

@@ -15,13 +15,20 @@ class KindRow(Struct, frozen=True):
 
     ``operation`` is its name in traces. ``path`` is where OpenAI-compatible workers take it, and
     ``prompt`` the field of the prompt; empty for tensors. What ``generates`` answers token by
-    token, and may be streamed.
+    token, and may be streamed. ``gives`` is how the type of an answer begins that is bytes, which
+    are always streamed.
     """
 
     operation: str
     path: str = ""
     prompt: str = ""
     generates: bool = False
+    gives: str = ""
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether workers report the tokens of a call."""
+        return bool(self.path) and not self.gives
 
 
 KINDS: Mapping[Kind, KindRow] = {
@@ -31,6 +38,7 @@ KINDS: Mapping[Kind, KindRow] = {
     Kind.RERANK: KindRow("rerank", "/v1/rerank", "documents"),
     Kind.MODERATION: KindRow("moderation", "/v1/moderations", "input"),
     Kind.IMAGE: KindRow("image_generation", "/v1/images/generations", "prompt"),
+    Kind.SPEECH: KindRow("speech", "/v1/audio/speech", "input", gives="audio/"),
     Kind.INFER: KindRow("infer"),
 }
 """The operations are those of OpenTelemetry's conventions, but for those that it does not name."""
@@ -55,6 +63,7 @@ TASKS: Mapping[str, TaskRow] = {
     "rerank": TaskRow((Kind.RERANK,), "search_units", takes=("text",), gives=("scores",)),
     "moderation": TaskRow((Kind.MODERATION,), "inputs", takes=("text",), gives=("scores",)),
     "image": TaskRow((Kind.IMAGE,), takes=("text",), gives=("image",)),
+    "speech": TaskRow((Kind.SPEECH,), "characters", takes=("text",), gives=("audio",)),
     "tabular": TaskRow((Kind.INFER,)),
     "vision": TaskRow((Kind.INFER,)),
 }
@@ -86,6 +95,9 @@ def protocols_of(task: str) -> tuple[str, ...]:
 
 
 def usual_kind(task: str) -> KindRow | None:
-    """How a task's models are called in JSON; None if they take tensors."""
+    """How a task's models are called in JSON; None if they take tensors.
+
+    What it ``gives`` may still be something else.
+    """
     kind = KINDS[TASKS[task].kinds[0]]
     return kind if kind.path else None

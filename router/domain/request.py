@@ -31,6 +31,7 @@ class Kind(StrEnum):
     RERANK = "rerank"
     MODERATION = "moderation"
     IMAGE = "image"
+    SPEECH = "speech"
     INFER = "infer"
 
 

@@ -23,9 +23,9 @@ from router.domain.errors import (
     WorkerFailed,
 )
 from router.domain.ids import uuid7
+from router.domain.protocols import KINDS
 from router.domain.request import (
     InferenceRequest,
-    Kind,
     Priority,
     fallen_back,
     prioritised,
@@ -289,7 +289,7 @@ class API:
         """Comments for a stream of text until its answer begins."""
         asked = exchange.headers.get(PROGRESS) == b"1"
         every_s = self._limits.progress_s if asked else self._limits.quiet_s
-        if not call.stream or call.kind is Kind.INFER or not every_s:
+        if not call.stream or not KINDS[call.kind].generates or not every_s:
             return None
         return Progress(sink, call.id, self._gateway.standing, every_s)
 

@@ -52,12 +52,19 @@ def operation(
     error: str = "Error",
     key: str | None = "key",
     query: str = "",
+    binary: str = "",
 ) -> Schema:
-    """One operation: its input, its answer, and the shape of its errors."""
+    """One operation: its input, its answer, and the shape of its errors.
+
+    An answer of the type ``binary`` has no shape.
+    """
     described: Schema = {
         "summary": summary,
         "responses": {
-            "200": {"description": "Done.", "content": content(ref(answer), *more)},
+            "200": {
+                "description": "Done.",
+                "content": {binary: {}} if binary else content(ref(answer), *more),
+            },
             "default": {"description": "An error.", "content": content(ref(error))},
         },
         "security": [{key: []}] if key else [],

@@ -20,7 +20,7 @@ from router.domain.errors import (
     RequestInvalid,
 )
 from router.ingress.faces.table import ALL
-from router.ingress.http.exchange import Exchange, Headers, Sink
+from router.ingress.http.exchange import Exchange, Headers, Sink, has_type
 from router.pipeline.plans.routing_table import Grant
 from router.ports.idempotency import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
@@ -35,7 +35,7 @@ LINGERING_MAX = 256
 """The most calls that go on without their clients. One beyond them ends as its client leaves."""
 REPLAYED = ("idempotent-replayed", "true")
 KEY_BYTES_MAX = 255
-ENDINGS = tuple({face.ending for face in ALL})
+ENDINGS = tuple({face.ending for face in ALL if face.ending})
 """A stream that ends with one of these is complete."""
 
 RENEWALS = 3
@@ -65,7 +65,7 @@ class Recording:
         self._headers: Headers = []
         self._parts: list[bytes] = []
         self._size = 0
-        self._streams = False
+        self._streams = self._breaks = False
 
     @property
     def kept(self) -> KeptAnswer | None:
@@ -73,7 +73,7 @@ class Recording:
         body = b"".join(self._parts)
         if self._status != 200 or self._size > self._bytes_max:
             return None
-        if self._streams and not body.endswith(ENDINGS):
+        if self._breaks or (self._streams and not body.endswith(ENDINGS)):
             return None
         return KeptAnswer(self._status, tuple(self._headers), body)
 
@@ -85,7 +85,11 @@ class Recording:
 
     async def start_stream(self, headers: Headers) -> None:
         """See :class:`router.ingress.http.exchange.Sink`."""
-        self._status, self._headers, self._streams = 200, [*headers, STREAM], True
+        self._status, self._headers = 200, headers
+        if has_type(headers):
+            self._breaks = True  # Until it has ended: nothing in the bytes tells.
+        else:
+            self._headers, self._streams = [*headers, STREAM], True
         await self._client.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
@@ -95,6 +99,7 @@ class Recording:
 
     async def end_stream(self, last: bytes = b"") -> None:
         """See :class:`router.ingress.http.exchange.Sink`."""
+        self._breaks = False
         self._take(last)
         await self._client.end_stream(last)
 

@@ -23,6 +23,7 @@ from router.domain.errors import (
     WorkerFailed,
 )
 from router.domain.outcome import Outcome
+from router.domain.protocols import KINDS
 from router.domain.request import InferenceRequest, Kind
 from router.metering.lease import Hold
 from router.metering.vault import Vault
@@ -59,7 +60,7 @@ class Client(Protocol):
         ...
 
     async def start_stream(self, headers: Headers) -> None:
-        """Begin an answer of server-sent events."""
+        """Begin an answer of server-sent events, or of the type that the last header says."""
         ...
 
     async def send(self, chunk: bytes) -> None:
@@ -293,6 +294,7 @@ class Gateway:
             async with aclosing(parts):
                 headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
                 headers.extend(account.permit.headers())
+                headers.extend(first.headers)
                 await client.start_stream(headers)
                 async with asyncio.timeout_at(until_s):
                     error = await self._forward(plan, attempt, first, parts, trace, account, client)
@@ -398,7 +400,7 @@ class Gateway:
     ) -> None:
         """Set the trace's usage to what the router believes of the worker's report."""
         reported = trace.reported
-        if reported is None or trace.request.kind is Kind.INFER:
+        if reported is None or not KINDS[trace.request.kind].counts_tokens:
             return
         counts, request = self.counts, trace.request
         if not completed:

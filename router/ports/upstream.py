@@ -27,12 +27,13 @@ class Answer(Struct, frozen=True, gc=False):
 
 
 class StreamPart(Struct, frozen=True, gc=False):
-    """Some whole server-sent events, ready to be forwarded as they are.
+    """Some whole server-sent events, or bytes of another type, ready to be forwarded.
 
     ``tokens`` counts the events with content. ``usage`` and ``finish_reason`` are set on the part
     that carried them. ``done`` marks the last part: the worker sent ``[DONE]``, which is not in
     ``chunk``. ``usage_chunk`` is the JSON of a chunk that only tells usage, if the client asked for
-    it; it is not in ``chunk`` either, since it goes out once the call is settled.
+    it; it is not in ``chunk`` either, since it goes out once the call is settled. ``headers`` of
+    the first part are for the client, the content type of bytes the last of them.
     """
 
     chunk: bytes
@@ -41,6 +42,7 @@ class StreamPart(Struct, frozen=True, gc=False):
     finish_reason: str = ""
     done: bool = False
     usage_chunk: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class UpstreamFailed(Exception):

@@ -14,6 +14,7 @@ from router.domain.protocols import KINDS, TASKS
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
+from router.upstream.byte_parts import byte_parts_of
 from router.upstream.http import HTTPClient, post_for_answer
 from router.upstream.readings import READINGS
 from router.upstream.sse import EventStream, usage_of
@@ -32,6 +33,7 @@ PROBES: Mapping[str, Mapping[str, object]] = {
     "rerank": {"query": ".", "documents": ["."]},
     "moderation": {"input": "."},
     "image": {"prompt": ".", "n": 1, "size": "256x256"},
+    "speech": {"input": ".", "voice": "alloy"},
 }
 """The fields of the smallest call, by task."""
 
@@ -96,8 +98,21 @@ class OpenAIUpstream:
     def stream(
         self, request: InferenceRequest, endpoint: Endpoint
     ) -> AsyncGenerator[StreamPart, None]:
-        """Call and forward whole events, without usage that the client did not ask for."""
-        url = endpoint.worker.url + KINDS[request.kind].path
+        """Call and forward whole events, without usage that the client did not ask for; or bytes
+        as they come.
+        """
+        kind = KINDS[request.kind]
+        url = endpoint.worker.url + kind.path
+        if kind.gives:
+            return byte_parts_of(
+                self._client,
+                url,
+                _headers(request) + self._key_line(endpoint.worker),
+                render(request, endpoint),
+                gives=kind.gives,
+                usage=Usage(rows=request.bound.rows),
+                bytes_max=self._limits.answer_bytes_max,
+            )
         events = EventStream(
             model="" if endpoint.deployment.upstream_model == request.model else request.model,
             keep_usage=request.include_usage,
@@ -129,7 +144,7 @@ def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:
     for name in OURS:
         fields.pop(name, None)
     fields["model"] = Raw(_encode(endpoint.deployment.upstream_model))
-    if request.stream:
+    if request.stream and KINDS[request.kind].generates:
         fields["stream_options"] = _WITH_USAGE
     limit = request.bound.completion_tokens
     if limit:

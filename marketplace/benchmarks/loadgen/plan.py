@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
-TASKS = ("chat", "embeddings", "rerank", "moderation", "image", "tabular", "vision")
+TASKS = ("chat", "embeddings", "rerank", "moderation", "image", "speech", "tabular", "vision")
 
 LOADS_MAX = 16
 LOAD_MAX = 4_096.0
@@ -107,6 +107,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "rerank": {"loads": (1, 2, 4, 8), "samples_min": 200, "slo_ms": 500.0, "rows": 10},
     "moderation": {"loads": (1, 2, 4, 8, 16), "samples_min": 200, "slo_ms": 200.0},
     "image": {"loads": (1, 2, 4), "samples_min": 16, "slo_ms": 30_000.0, "warm_up": 2},
+    "speech": {"loads": (1, 2, 4, 8), "slo_ms": 5_000.0},
     "tabular": {"loads": (1, 2, 4, 8, 16, 32), "samples_min": 200, "slo_ms": 100.0},
     "vision": {"loads": (1, 2, 4, 8), "slo_ms": 500.0},
 }

@@ -87,8 +87,13 @@ def openai_body(plan: Plan, model: str, index: int, *, exact: bool) -> Body:
         texts = [prompt(rng, plan.prompt_tokens) for _ in range(plan.rows)]
         return Body("/v1/moderations", _json({"model": model, "input": texts}))
     if plan.task == "image":
-        call = {"model": model, "prompt": prompt(rng, plan.prompt_tokens), "n": plan.rows}
-        return Body("/v1/images/generations", _json(call))
+        text = prompt(rng, plan.prompt_tokens)
+        return Body(
+            "/v1/images/generations", _json({"model": model, "prompt": text, "n": plan.rows})
+        )
+    if plan.task == "speech":
+        text = prompt(rng, plan.prompt_tokens)
+        return Body("/v1/audio/speech", _json({"model": model, "input": text, "voice": "alloy"}))
     tokens = round(plan.prompt_tokens * PROMPT_SHARES[index % 3])
     answer = round(plan.completion_tokens * ANSWER_SHARES[index // 3 % 3])
     call: dict[str, Any] = {

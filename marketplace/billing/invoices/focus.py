@@ -56,6 +56,7 @@ METERS = {
     "rows": ("Rows", "Rows"),
     "search_units": ("Search units", "Search Units"),
     "inputs": ("Inputs", "Inputs"),
+    "characters": ("Characters", "Characters"),
     "images": ("Images", "Images"),
     "hardware_ms": ("Hardware time", "Milliseconds"),
 }

@@ -70,6 +70,11 @@ def call_of(asked: AIModel | StandIn, given: Any) -> Call:
     for own, place in OWN_FIELDS.items():
         if own in given:
             raise InputInvalid(f"{own} belongs {place}", f"input.{own}")
+    if kind.gives:
+        raise InputInvalid(
+            f"{model.name} answers with {kind.gives}…, which no prediction keeps: call {kind.path}",
+            "model",
+        )
     path = _path_of(kind, given)
     _check_prompt(model, kind, path, {**named.fields, **given})
     if path not in STREAMED:

@@ -69,6 +69,7 @@ ADVICE: Mapping[str, Promise] = {
     "no_ranking": _("The answer has no results, each with an index and a relevance_score."),
     "no_judgement": _("The answer has no results, each with flagged, one for each input."),
     "no_image": _("The answer has no image in data[0]: give b64_json or url."),
+    "no_sound": _("The answer is %(type)s: send sound, with a type that begins with audio/."),
     "no_usage": _(
         "The answer has no usage. Without token counts, a call cannot be billed: report usage."
     ),

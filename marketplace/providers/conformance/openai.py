@@ -26,7 +26,7 @@ from marketplace.providers.conformance.http import Client
 
 CHAT, EMBEDDINGS, MODELS = "/v1/chat/completions", "/v1/embeddings", "/v1/models"
 RERANK, MODERATIONS = "/v1/rerank", "/v1/moderations"
-IMAGES = "/v1/images/generations"
+IMAGES, SPEECH = "/v1/images/generations", "/v1/audio/speech"
 QUESTION = "Write one sentence about the sea."
 TOKENS_ASKED = 24
 SLACK_TOKENS = 2
@@ -70,6 +70,7 @@ async def check_openai(client: Client, target: Target) -> AsyncIterator[Finding]
         "rerank": _rerank,
         "moderation": _moderation,
         "image": _image,
+        "speech": _speech,
     }
     async for finding in checks[target.task](client, target):
         yield finding
@@ -163,6 +164,20 @@ async def _image(client: Client, target: Target) -> AsyncIterator[Finding]:
         else found(Check.PLAIN_CALL, reply, FAIL, "no_image")
     )
     yield await _bad_request(client, IMAGES, target)
+
+
+async def _speech(client: Client, target: Target) -> AsyncIterator[Finding]:
+    asked = {"model": target.model, "input": QUESTION, "voice": "alloy"}
+    reply = await client.post(SPEECH, asked)
+    kind = reply.headers.get("content-type", "")
+    if reply.ok and kind.startswith("audio/"):
+        yield found(Check.PLAIN_CALL, reply)
+    elif wrong := unanswered(Check.PLAIN_CALL, reply):
+        yield wrong
+        return
+    else:
+        yield found(Check.PLAIN_CALL, reply, FAIL, "no_sound", type=kind or "–")
+    yield await _bad_request(client, SPEECH, target)
 
 
 def _is_ranking(results: Any, documents: int) -> bool:

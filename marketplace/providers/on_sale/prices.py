@@ -27,6 +27,7 @@ TYPICAL_BY_TASK = {
     Task.RERANK: Usage(rows=1),
     Task.MODERATION: Usage(rows=1),
     Task.IMAGE: Usage(images=1),
+    Task.SPEECH: Usage(rows=500),
     Task.TABULAR: Usage(rows=1),
     Task.VISION: Usage(rows=1, images=1),
 }

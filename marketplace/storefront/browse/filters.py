@@ -20,7 +20,14 @@ MODALITIES: dict[str, Promise] = {
     "image": gettext_lazy("Images"),
 }
 TASKS_BY_MODALITY = {
-    "text": (Task.CHAT, Task.EMBEDDINGS, Task.RERANK, Task.MODERATION, Task.IMAGE),
+    "text": (
+        Task.CHAT,
+        Task.EMBEDDINGS,
+        Task.RERANK,
+        Task.MODERATION,
+        Task.IMAGE,
+        Task.SPEECH,
+    ),
     "table": (Task.TABULAR,),
     "image": (Task.VISION,),
 }

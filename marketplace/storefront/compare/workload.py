@@ -51,6 +51,7 @@ FIELDS_BY_TASK = {
     Task.RERANK: ("rows",),
     Task.MODERATION: ("rows",),
     Task.IMAGE: ("images",),
+    Task.SPEECH: ("rows",),
     Task.TABULAR: ("rows",),
     Task.VISION: ("images",),
 }

@@ -10,6 +10,7 @@ from router.ingress.faces import (
     moderations,
     oip,
     rerank,
+    speech,
 )
 from router.ingress.faces.face import Face
 from router.ingress.faces.messages import face as messages
@@ -25,6 +26,7 @@ ALL = (
     rerank.COHERE,
     moderations.FACE,
     images.FACE,
+    speech.FACE,
     oip.FACE,
 )
 FACES: Mapping[str, Face] = {face.path: face for face in ALL if not face.is_root}

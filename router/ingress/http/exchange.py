@@ -26,6 +26,11 @@ only the key that its user gave it.
 """
 
 
+def has_type(headers: Headers) -> bool:
+    """Whether the last header says that a stream is not made of events."""
+    return bool(headers) and headers[-1][0] == "content-type"
+
+
 class Wire(Protocol):
     """The connection that an answer is written to."""
 
@@ -47,7 +52,7 @@ class Sink(Protocol):
         ...
 
     async def start_stream(self, headers: Headers) -> None:
-        """Begin server-sent events."""
+        """Begin server-sent events, or bytes if the last header is their content type."""
         ...
 
     async def send(self, chunk: bytes) -> None:
@@ -141,9 +146,9 @@ class Exchange:
         self._wire.write(head if self.is_head else head + body)
 
     async def start_stream(self, headers: Headers) -> None:
-        """Begin server-sent events. The head is sent with the first of them."""
+        """Begin server-sent events, or bytes. The head is sent with the first of them."""
         self.started = True
-        framing = EVENT_STREAM
+        framing = "" if has_type(headers) else EVENT_STREAM
         if self._chunks:
             framing += "transfer-encoding: chunked\r\n"
         self._head = self._rendered(200, headers, framing)

@@ -179,10 +179,14 @@ class Forwarder:
             for raw, value in connection.headers.items()
             if (name := raw.decode("latin-1")) in DOWN or name.startswith("x-")
         ]
-        if not dict(headers).get("content-type", "").startswith(EVENTS):
+        kind = dict(headers).get("content-type", "")
+        if b"content-length" in connection.headers or not kind:
             body = await connection.read(self._answer_bytes_max)
             return await exchange.answer(connection.status, headers, body)
-        await exchange.start_stream([(n, v) for n, v in headers if n != "content-type"])
+        headers = [(name, value) for name, value in headers if name != "content-type"]
+        if not kind.startswith(EVENTS):
+            headers.append(("content-type", kind))
+        await exchange.start_stream(headers)
         while (chunk := await connection.chunk()) is not None:
             await exchange.send(chunk)
         await exchange.end_stream()

@@ -10,6 +10,7 @@ from router.contracts.record import UsageRecord
 from router.domain.money import commission_nano
 from router.domain.outcome import BILLED, Outcome
 from router.domain.pricing import Usage, charge_nano
+from router.domain.protocols import KINDS
 from router.metering.lease import Hold
 from router.pipeline.access.rate_limit import NO_PERMIT, Permit
 from router.pipeline.plans.plan import Plan
@@ -44,6 +45,8 @@ def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float)
         worked = outcome is Outcome.COMPLETED or usage != NOTHING_USED
         if worked and bound.images and not usage.images:
             usage = structs.replace(usage, images=bound.images)  # Workers report their tokens.
+    if outcome is Outcome.TRUNCATED and KINDS[plan.request.kind].gives:
+        return Settlement(outcome, NOTHING_USED, 0, 0)  # Half of a sound is of no use.
     if worked and bound.hardware_ms:  # Workers do not report their time.
         taken_ms = min(int(taken_s * 1e3), bound.hardware_ms)
         usage = structs.replace(usage, hardware_ms=taken_ms)

@@ -149,6 +149,15 @@ MODELS = {
             flop_per_item=2 * 6e12 * 2 * 30,
         ),
         EmulatedModel(
+            "emulated/kokoro-82m",
+            "speech",
+            82e6,
+            82e6,
+            2,
+            "Hexgrad 2025: 82 million parameters; the arithmetic of a character is assumed",
+            flop_per_item=4e9,
+        ),
+        EmulatedModel(
             "emulated/resnet-50",
             "vision",
             25.6e6,

@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import hashlib
+import io
 import math
 import re
 import struct
 import time
+import wave
 import zlib
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -26,6 +28,13 @@ BODY_BYTES_MAX = 64 * 1024 * 1024
 COMPLETION_TOKENS_DEFAULT = 64
 EMBEDDING_WIDTH = 64
 IMAGE_CLASSES = 1000
+SAMPLE_HZ = 8_000
+CYCLE = 80
+"""Samples of one swing of the tone: 100 Hz."""
+SPOKEN_S = 0.06
+"""What a character takes to say."""
+WAVE_HEAD_BYTES = 44
+SOUND_PIECES = 8
 CATEGORIES = (
     "harassment",
     "harassment/threatening",
@@ -96,6 +105,14 @@ class ImageCall(msgspec.Struct):
     size: Annotated[str, Meta(pattern=SIZE)] = "1024x1024"
 
 
+class SpeechCall(msgspec.Struct):
+    """The fields of a call for speech that have a meaning here."""
+
+    model: str
+    input: str
+    response_format: Literal["wav", "pcm"] = "wav"
+
+
 class _Tensor(msgspec.Struct):
     name: str
     shape: list[int]
@@ -115,6 +132,7 @@ def make_app(*, seed: int) -> web.Application:
     app.router.add_post("/{worker}/v1/rerank", rerank)
     app.router.add_post("/{worker}/v1/moderations", moderations)
     app.router.add_post("/{worker}/v1/images/generations", images)
+    app.router.add_post("/{worker}/v1/audio/speech", speech)
     app.router.add_post("/{worker}/v2/models/{model:.+}/infer", infer)
     app.router.add_get("/{worker}/v2/health/ready", health)
     app.router.add_get("/{worker}/v1/models", models)
@@ -248,6 +266,27 @@ async def images(request: web.Request) -> web.Response:
     return _json_response({"created": int(time.time()), "data": entries, "emulated": True})
 
 
+async def speech(request: web.Request) -> web.StreamResponse:
+    """``/v1/audio/speech``: a low tone, as long as the text would take, in pieces."""
+    worker = _worker(request)
+    call = _decode(await request.read(), SpeechCall)
+    profile = worker.worker.profile(_known(call.model, "speech"))
+    sound = tone(len(call.input))
+    if call.response_format == "pcm":
+        sound = sound[WAVE_HEAD_BYTES:]
+    response = web.StreamResponse(headers={"Content-Type": f"audio/{call.response_format}"})
+    async with worker.slot():
+        seconds = profile.items_s(len(call.input), worker.running) * worker.jitter()
+        size = -(-len(sound) // SOUND_PIECES)
+        for start in range(0, len(sound), size):
+            await worker.spend(seconds / SOUND_PIECES)
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(sound[start : start + size])
+    await response.write_eof()
+    return response
+
+
 async def infer(request: web.Request) -> web.Response:
     """OIP ``infer`` of the image model, embeddings and rerankers; images are not looked at."""
     worker = _worker(request)
@@ -335,6 +374,19 @@ def judged(text: str) -> dict[str, Any]:
     found = {name: not words.isdisjoint(re.split("[/-]", name)) for name in CATEGORIES}
     scores = {name: 0.9 if is_found else 0.01 for name, is_found in found.items()}
     return {"flagged": any(found.values()), "categories": found, "category_scores": scores}
+
+
+def tone(characters: int) -> bytes:
+    """A wave file of a low tone, as long as so many characters would take to say."""
+    samples = int(characters * SPOKEN_S * SAMPLE_HZ)
+    cycle = bytes(128 + round(20 * math.sin(2 * math.pi * i / CYCLE)) for i in range(CYCLE))
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(1)
+        sound.setframerate(SAMPLE_HZ)
+        sound.writeframes((cycle * (samples // CYCLE + 1))[:samples])
+    return file.getvalue()
 
 
 def plain_png(seed: str, width: int, height: int) -> bytes:

@@ -98,6 +98,7 @@ def test_every_real_model_is_offered_by_two_providers_at_different_prices(home: 
         "huggingfacetb/smollm2-135m-instruct",
         "waypost/fraud-scorer",
         "wordllama/wordllama-256",
+        "wordllama/wordllama-rerank",
     }
     for pair in by_model.values():
         assert len({row["provider"] for row in pair}) == 2

@@ -10,7 +10,6 @@ from marketplace.demo.offering import EMULATED_MODELS, REAL_MODELS
 from marketplace.predictions.calls.call import (
     CHAT,
     COMPLETION,
-    EMBEDDINGS,
     RESPONSES,
     StandIn,
     call_of,
@@ -52,7 +51,7 @@ def test_a_prompt_is_a_completion_with_the_parameters_of_the_chat() -> None:
 
 def test_embeddings_are_a_whole_answer() -> None:
     call = call_of(model_of("embeddings"), {"input": ["a", "b"]})
-    assert (call.path, call.streams) == (EMBEDDINGS, False)
+    assert (call.path, call.streams) == ("/v1/embeddings", False)
     assert json.loads(call.body) == {"input": ["a", "b"], "model": DEMO["embeddings"].name}
 
 
@@ -89,6 +88,29 @@ def test_a_preset_is_checked_with_what_it_adds_and_sent_by_its_name() -> None:
 def test_a_preset_of_a_model_that_takes_tensors_is_refused() -> None:
     with pytest.raises(InputInvalid, match="by its own name"):
         call_of(StandIn("@preset/rows", model_of("tabular")), {"FEATURES": [ROW]})
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "path"),
+    [
+        ("rerank", {"query": "q", "documents": ["x"]}, "/v1/rerank"),
+        ("moderation", {"input": "x"}, "/v1/moderations"),
+        ("image", {"prompt": "x"}, "/v1/images/generations"),
+    ],
+)
+def test_what_else_takes_json_is_called_at_its_own_path(
+    task: str, given: dict[str, Any], path: str
+) -> None:
+    call = call_of(model_of(task), given)
+    assert (call.path, call.streams) == (path, False)
+    assert json.loads(call.body)["model"] == DEMO[task].name
+    with pytest.raises(InputInvalid):
+        call_of(model_of(task), {})
+
+
+def test_sound_is_no_prediction() -> None:
+    with pytest.raises(InputInvalid, match="audio"):
+        call_of(model_of("speech"), {"input": "x", "voice": "y"})
 
 
 def test_rows_of_a_table_are_a_tensor() -> None:
