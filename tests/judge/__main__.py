@@ -18,11 +18,11 @@ from typing import TypeVar
 
 import msgspec
 
+from tests.judge.figures.results import Result
+from tests.judge.figures.table import fill, scenario_table, trusted, wanted
+from tests.judge.gateways.peers import DIRECT, ORACLE, ROOT, TARGETS, CannotInstall, install
 from tests.judge.lanes import Bench, measure
-from tests.judge.peers import DIRECT, ORACLE, ROOT, TARGETS, CannotInstall, install
-from tests.judge.results import Result
 from tests.judge.scenarios import SCENARIOS, Scenario
-from tests.judge.table import fill, scenario_table, trusted, wanted
 
 TOOLS = ROOT / ".tools" / "judge"
 USUAL = f"{ORACLE},{DIRECT},ours,nginx-lc,haproxy-lc,sglang-cache,vllm-p2c,smg-cache,smg-least"

@@ -19,21 +19,21 @@ import uvloop
 from msgspec import Struct
 
 from router.simulator.engines.sessions import Load as Chats
-from tests.judge import load, sessions
-from tests.judge.engine_oracle import EngineOracle
-from tests.judge.engines import EngineServer
-from tests.judge.fleet import Server
-from tests.judge.gateway import GatewayFailed, Running, prefer, started
-from tests.judge.hardware import SlotClass
-from tests.judge.http_client import Client
-from tests.judge.load import Load
-from tests.judge.peers import DIRECT, ORACLE, PEERS, Site
-from tests.judge.results import Result, assessed
+from tests.judge.callers import load, sessions
+from tests.judge.callers.http_client import Client
+from tests.judge.callers.load import Load
+from tests.judge.callers.targets import PATH, Gateway, InTurn, Target
+from tests.judge.figures.results import Result, assessed
+from tests.judge.gateways.gateway import GatewayFailed, Running, prefer, started
+from tests.judge.gateways.peers import DIRECT, ORACLE, PEERS, Site
+from tests.judge.oracles.engine_oracle import EngineOracle
+from tests.judge.oracles.slot_oracle import SlotOracle
 from tests.judge.scenarios import SCENARIOS, Closed, Poisson, Scenario
-from tests.judge.slot_oracle import SlotOracle
-from tests.judge.slots import SlotServer
-from tests.judge.targets import PATH, Gateway, InTurn, Target
 from tests.judge.timer import Timer
+from tests.judge.workers.engines import EngineServer
+from tests.judge.workers.fleet import Server
+from tests.judge.workers.hardware import SlotClass
+from tests.judge.workers.slots import SlotServer
 from tests.ports import free_ports
 
 Play = Callable[[Load, float], Awaitable[None]]

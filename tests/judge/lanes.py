@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from deploy.local.processes.child import prefix
 from tests.judge.cell import GRACE_S
-from tests.judge.gateway import READY_S
-from tests.judge.peers import ORACLE, ROOT
-from tests.judge.results import Result
+from tests.judge.figures.results import Result
+from tests.judge.gateways.gateway import READY_S
+from tests.judge.gateways.peers import ORACLE, ROOT
 from tests.judge.scenarios import Closed, Scenario
 from tests.judge.timer import now_s
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from router.simulator.engines.scenarios import EngineScenario, engine_scenarios
 from router.simulator.engines.sessions import Load as Chats
-from tests.judge.hardware import (
+from tests.judge.workers.hardware import (
     Hardware,
     SlotClass,
     Trouble,

@@ -8,18 +8,25 @@ import pytest
 
 from router.simulator.engines.sessions import Load as Chats
 from router.simulator.engines.sessions import plan
-from tests.judge import load
-from tests.judge.engines import Body, Message, sequence_of
-from tests.judge.fleet import call_text, called
-from tests.judge.hardware import Allowance, SlotClass
-from tests.judge.http_client import Answer
+from tests.judge.callers import load
+from tests.judge.callers.http_client import Answer
+from tests.judge.callers.sessions import Writer
+from tests.judge.figures.results import (
+    TIMEOUT,
+    Record,
+    Result,
+    record_of,
+    shares_by_kind,
+    summary,
+)
+from tests.judge.figures.table import comparison, fill, scenario_table, wanted
 from tests.judge.lanes import rounds
-from tests.judge.results import TIMEOUT, Record, Result, record_of, shares_by_kind, summary
+from tests.judge.oracles.slot_oracle import choose
 from tests.judge.scenarios import CAPACITY_HZ, SCENARIOS, Goal, Phase, Poisson
-from tests.judge.sessions import Writer
-from tests.judge.slot_oracle import choose
-from tests.judge.slots import service_s
-from tests.judge.table import comparison, fill, scenario_table, wanted
+from tests.judge.workers.engines import Body, Message, sequence_of
+from tests.judge.workers.fleet import call_text, called
+from tests.judge.workers.hardware import Allowance, SlotClass
+from tests.judge.workers.slots import service_s
 
 CALM, BUSY = Phase(5, 20), Phase(5, 200)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.judge.peers import ROOT
-from tests.judge.results import Result
+from tests.judge.figures.results import Result
+from tests.judge.gateways.peers import ROOT
 
 SECONDS, BOUND_S = 14, 180
 

@@ -7,18 +7,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from router.simulator.engines.batching import EngineSpec
-from tests.judge import load
-from tests.judge.engine_oracle import EngineOracle
-from tests.judge.engines import EngineServer, answer_text
-from tests.judge.fleet import Server, call_text
-from tests.judge.hardware import Hardware, SlotClass, Trouble, Window, Worker
-from tests.judge.http_client import Answer, Client
-from tests.judge.load import Load
-from tests.judge.results import Record
-from tests.judge.slot_oracle import SlotOracle
-from tests.judge.slots import SlotServer
-from tests.judge.targets import PATH, Call, InTurn
+from tests.judge.callers import load
+from tests.judge.callers.http_client import Answer, Client
+from tests.judge.callers.load import Load
+from tests.judge.callers.targets import PATH, Call, InTurn
+from tests.judge.figures.results import Record
+from tests.judge.oracles.engine_oracle import EngineOracle
+from tests.judge.oracles.slot_oracle import SlotOracle
 from tests.judge.timer import Timer, now_s
+from tests.judge.workers.engines import EngineServer, answer_text
+from tests.judge.workers.fleet import Server, call_text
+from tests.judge.workers.hardware import Hardware, SlotClass, Trouble, Window, Worker
+from tests.judge.workers.slots import SlotServer
 from tests.ports import free_ports
 
 AT_ONCE = SlotClass("Z", 0, events=3)

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 
 from deploy.local.processes.child import prefix
-from tests.judge.http_client import Client
-from tests.judge.load import body
-from tests.judge.peers import PEERS, Site
+from tests.judge.callers.http_client import Client
+from tests.judge.callers.load import body
+from tests.judge.gateways.peers import PEERS, Site
 
 NICE = -10
 READY_S = 90.0

@@ -10,11 +10,21 @@ from router.simulator.engines.batching import EngineSpec, EngineState, Sequence,
 from router.simulator.engines.kv_cache import BLOCK_TOKENS
 from router.simulator.engines.scenarios import EVENT_TOKENS
 from router.simulator.engines.sessions import SYSTEM_TOKENS, TURN_TOKENS
-from tests.judge.fleet import Load, Server, Speaks, Tally, called, event, usage, usage_event, whole
-from tests.judge.hardware import Worker
-from tests.judge.http_server import Exchange
-from tests.judge.percentiles import percentile
+from tests.judge.figures.percentiles import percentile
 from tests.judge.timer import Alarm, Timer, now_s
+from tests.judge.workers.fleet import (
+    Load,
+    Server,
+    Speaks,
+    Tally,
+    called,
+    event,
+    usage,
+    usage_event,
+    whole,
+)
+from tests.judge.workers.hardware import Worker
+from tests.judge.workers.http_server import Exchange
 
 RATE_S = 0.5
 TEMPLATE_TOKENS = {"system": SYSTEM_TOKENS, "user": TURN_TOKENS}

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from router.simulator.engines.sessions import Load as Chats
-from tests.judge.peers import DIRECT, ORACLE
-from tests.judge.percentiles import mean
-from tests.judge.results import Result, Summary
+from tests.judge.figures.percentiles import mean
+from tests.judge.figures.results import Result, Summary
+from tests.judge.gateways.peers import DIRECT, ORACLE
 from tests.judge.scenarios import SCENARIOS, Closed, Poisson
 
 BLOCK = re.compile(r"(<!-- judge ([\w -]+): begin -->\n).*?(<!-- judge: end -->)", re.DOTALL)

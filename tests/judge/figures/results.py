@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from tests.judge.fleet import Tally
-from tests.judge.http_client import Answer
-from tests.judge.percentiles import mean, percentile
+from tests.judge.callers.http_client import Answer
+from tests.judge.figures.percentiles import mean, percentile
 from tests.judge.scenarios import Goal, Scenario
+from tests.judge.workers.fleet import Tally
 
 WORKER = re.compile(rb"\b(w\d\d): ")
 USAGE = re.compile(rb'"prompt_tokens": ?(\d+).*?"cached_tokens": ?(\d+)')

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from math import inf
 
 from router.simulator.engines.placers import outlook
-from tests.judge.engines import EngineServer, body_of, sequence_of
-from tests.judge.hardware import Trouble
-from tests.judge.http_client import Answer, Client
-from tests.judge.targets import PATH, Call
+from tests.judge.callers.http_client import Answer, Client
+from tests.judge.callers.targets import PATH, Call
 from tests.judge.timer import now_s
+from tests.judge.workers.engines import EngineServer, body_of, sequence_of
+from tests.judge.workers.hardware import Trouble
 
 TRIES = 3
 DEAD = {Trouble.CRASH, Trouble.HANG}

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from tests.judge.http_client import Answer, Client
+from tests.judge.callers.http_client import Answer, Client
 
 PATH = "/v1/chat/completions"
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from tests.judge.hardware import Trouble, Window, Worker
-from tests.judge.http_server import Connection, Exchange
 from tests.judge.timer import Timer
+from tests.judge.workers.hardware import Trouble, Window, Worker
+from tests.judge.workers.http_server import Connection, Exchange
 
 Speaks = Literal["vllm", "sglang"]
 """Whose load reports a worker offers in addition to OpenAI's API."""

@@ -5,12 +5,12 @@ import itertools
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from tests.judge.fleet import MODEL, call_text
-from tests.judge.http_client import Answer
-from tests.judge.results import TIMEOUT, Record, record_of
+from tests.judge.callers.http_client import Answer
+from tests.judge.callers.targets import Call, Target
+from tests.judge.figures.results import TIMEOUT, Record, record_of
 from tests.judge.scenarios import Phase
-from tests.judge.targets import Call, Target
 from tests.judge.timer import Timer, now_s
+from tests.judge.workers.fleet import MODEL, call_text
 
 SAYING = (
     "a caller asks and a worker answers while the clock of the one who waits runs on and a queue "

@@ -6,10 +6,10 @@ from functools import partial
 from math import exp
 from random import Random
 
-from tests.judge.fleet import Load, Server, Speaks, called, event, usage, usage_event, whole
-from tests.judge.hardware import Allowance, SlotClass, Trouble, Worker
-from tests.judge.http_server import Exchange
 from tests.judge.timer import Alarm, Timer, now_s
+from tests.judge.workers.fleet import Load, Server, Speaks, called, event, usage, usage_event, whole
+from tests.judge.workers.hardware import Allowance, SlotClass, Trouble, Worker
+from tests.judge.workers.http_server import Exchange
 
 STREAM = re.compile(rb'"stream": ?true')
 PROMPT_TOKENS = 30

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 
-from tests.judge.hardware import Allowance, SlotClass, Trouble, Worker
-from tests.judge.http_client import Answer, Client
-from tests.judge.targets import PATH, Call
+from tests.judge.callers.http_client import Answer, Client
+from tests.judge.callers.targets import PATH, Call
 from tests.judge.timer import Timer, now_s
+from tests.judge.workers.hardware import Allowance, SlotClass, Trouble, Worker
 
 TRIES = 6
 DEAD = {Trouble.CRASH, Trouble.HANG, Trouble.HTTP_500}

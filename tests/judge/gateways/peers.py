@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Struct
 
 from deploy.bootstrap import UV
-from tests.judge.fleet import Speaks
-from tests.judge.hardware import Worker
+from tests.judge.workers.fleet import Speaks
+from tests.judge.workers.hardware import Worker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KEY = "sk-judge"
 NOTHING: Mapping[str, str] = {}
 INSTALL_S = 600.0

@@ -13,12 +13,12 @@ from router.simulator.engines.kv_cache import BLOCK_TOKENS
 from router.simulator.engines.scenarios import EVENT_TOKENS
 from router.simulator.engines.sessions import Load as Chats
 from router.simulator.engines.sessions import Session, plan
-from tests.judge.engines import TEMPLATE_TOKENS, answer_text
-from tests.judge.fleet import MODEL, call_text
-from tests.judge.load import MAX_TOKENS, WORDS, Load
-from tests.judge.results import TIMEOUT
-from tests.judge.targets import Call
+from tests.judge.callers.load import MAX_TOKENS, WORDS, Load
+from tests.judge.callers.targets import Call
+from tests.judge.figures.results import TIMEOUT
 from tests.judge.timer import now_s
+from tests.judge.workers.engines import TEMPLATE_TOKENS, answer_text
+from tests.judge.workers.fleet import MODEL, call_text
 
 POOL_WORDS = 40_000
 TURNS_MAX = 100

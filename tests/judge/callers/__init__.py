@@ -1,0 +1,1 @@
+"""The load: callers, what they say, and whom they ask."""

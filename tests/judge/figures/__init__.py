@@ -1,0 +1,1 @@
+"""What callers saw, as figures and as tables."""

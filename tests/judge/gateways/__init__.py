@@ -1,0 +1,1 @@
+"""The gateways that are compared, and how each is installed and started."""

@@ -1,0 +1,1 @@
+"""What placing could reach, by those who know what no gateway can."""
