@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeAlias
 from unittest import mock
 
 from django.core import serializers
@@ -12,7 +13,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from marketplace.accounts.invitations.services import invitation_create
-from marketplace.accounts.models import Membership, Organisation, Role, User
+from marketplace.accounts.models import ApiKey, Membership, Organisation, Role, User
 from marketplace.accounts.services import api_key_create
 from marketplace.agents.reports import Introduction
 from marketplace.agents.services import agent_register
@@ -39,13 +40,16 @@ from marketplace.webhooks.services import secret_rotate, webhook_send
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
 
+Rows: TypeAlias = dict[str, tuple[object, Model]]
+"""By resource: the value in the path, and the row."""
+
 
 @dataclass(frozen=True)
 class Acme:
-    """What there is of Acme, by resource: the value in the path, and the row."""
+    """What there is of Acme."""
 
     shop: Shop
-    rows: dict[str, tuple[object, Model]]
+    rows: Rows
 
     def stored(self) -> str:
         """Every row in the database."""
@@ -69,11 +73,48 @@ def open_acme(shop: Shop) -> Acme:
             key_id=key.pk,
         )
     )
+    rows = {**_money(shop), **_offers(shop), **_jobs(shop, key), **_people(shop, key)}
+    return Acme(shop, rows)
+
+
+def _people(shop: Shop, key: ApiKey) -> Rows:
+    """The organisation, its members, and what they set up."""
+    organisation = shop.organisation
+    membership = Membership.objects.get(user=shop.owner)
+    invitation = invitation_create(
+        organisation=organisation, email="new@example.com", role=Role.VIEWER, invited_by=shop.owner
+    )
+    delivery = webhook_send(
+        organisation_id=organisation.pk,
+        url="https://hooks.example/of-acme",
+        event_type="prediction.completed",
+        payload={},
+        event_id="evt_1",
+    )
+    secret, _ = secret_rotate(organisation=organisation, overlap=timedelta())
+    preset, _ = preset_save(
+        organisation=organisation, name="brief-of-acme", system="Be brief as Acme is."
+    )
+    entry = entries_of(Organisation.objects.filter(pk=organisation.pk))[0]
+    return {
+        "organisations": (organisation.slug, organisation),
+        "members": (membership.pk, membership),
+        "invitations": (invitation.pk, invitation),
+        "keys": (key.pk, key),
+        "presets": (preset.pk, preset),
+        "webhook-deliveries": (delivery.pk, delivery),
+        "webhook-secrets": (secret.pk, secret),
+        "audit-log": (entry.pk, entry),
+    }
+
+
+def _money(shop: Shop) -> Rows:
+    """What a call moved, and what people pay, owe and are paid."""
+    organisation, provider, account = shop.organisation, shop.provider, shop.customer_account
     staff = User.objects.create_user("staff@example.com", is_staff=True)
     payout = payout_record(
         provider=provider, amount_nano=1, reference="a transfer", ordered_by=staff
     )
-    membership = Membership.objects.get(user=shop.owner)
     budget = budget_set(organisation=organisation, limit_nano=10_000)
     grant = grant_order(
         organisation=organisation,
@@ -85,9 +126,6 @@ def open_acme(shop: Shop) -> Acme:
     asked = credit_request(
         organisation=organisation, amount_cents=500, reason="a look", requested_by=shop.owner
     )
-    advice = Advice.objects.create(
-        organisation=organisation, model=shop.model.name, question={}, answer={}
-    )
     payment = Payment.objects.create(organisation=organisation, purpose="topup", amount_cents=2_500)
     rule = AutoRecharge.objects.create(
         organisation=organisation, threshold_cents=100, amount_cents=500, cap_cents=1_000
@@ -98,22 +136,28 @@ def open_acme(shop: Shop) -> Acme:
         statement = statement_issue(account=shop.provider_account, month=month)
     assert invoice is not None
     assert statement is not None
-    benchmark = Benchmark.objects.create(
-        model=shop.model, target="deployment", deployment=shop.deployment, scenario="offline"
-    )
-    invitation = invitation_create(
-        organisation=organisation, email="new@example.com", role=Role.VIEWER, invited_by=shop.owner
-    )
+    event = UsageEvent.objects.get()
+    transfer = Transfer.objects.filter(credit=shop.provider_account).first()
+    assert transfer is not None
+    return {
+        "budgets": (budget.pk, budget),
+        "usage": (event.request_id, event),
+        "grants": (grant.pk, grant),
+        "credit-requests": (asked.pk, asked),
+        "payments": (payment.pk, payment),
+        "auto-recharge": (organisation.slug, rule),
+        "invoices": (invoice.number, invoice),
+        "payout-statements": (statement.number, statement),
+        "payouts": (payout.pk, payout),
+        "ledger/accounts": (account.pk, account),
+        "ledger/transfers": (transfer.pk, transfer),
+    }
+
+
+def _offers(shop: Shop) -> Rows:
+    """Of the provider: models of every kind, and the host of a worker."""
+    organisation, provider = shop.organisation, shop.provider
     listing = listing_create(provider=provider, created_by=shop.owner)
-    delivery = webhook_send(
-        organisation_id=organisation.pk,
-        url="https://hooks.example/of-acme",
-        event_type="prediction.completed",
-        payload={},
-        event_id="evt_1",
-    )
-    secret, _ = secret_rotate(organisation=organisation, overlap=timedelta())
-    entry = entries_of(Organisation.objects.filter(pk=organisation.pk))[0]
     _, token = worker_token_create(pool=shop.worker.pool, created_by=shop.owner)
     agent, _ = agent_register(token=token, who=Introduction("gpu-of-acme", [], "ab" * 8, "1"))
     pipeline, _ = pipeline_apply(
@@ -135,13 +179,34 @@ def open_acme(shop: Shop) -> Acme:
         upstream_model="llama",
         stands_for=shop.model,
     )
+    return {
+        "earnings": (provider.slug, provider),
+        "providers": (provider.slug, provider),
+        "listings": (listing.pk, listing),
+        "offerings": (shop.deployment.pk, shop.deployment),
+        "agents": (agent.pk, agent),
+        "worker-tokens": (agent.token.pk, agent.token),
+        "pipelines": (pipeline.name, pipeline),
+        "endpoints": (endpoint.pk, endpoint),
+    }
+
+
+def _jobs(shop: Shop, key: ApiKey) -> Rows:
+    """Work that somebody asked for."""
+    organisation, expires_at = shop.organisation, timezone.now() + timedelta(days=1)
+    advice = Advice.objects.create(
+        organisation=organisation, model=shop.model.name, question={}, answer={}
+    )
+    benchmark = Benchmark.objects.create(
+        model=shop.model, target="deployment", deployment=shop.deployment, scenario="offline"
+    )
     file = File.objects.create(
         organisation=organisation,
         purpose="batch",
         filename="lines-of-acme.jsonl",
         size_bytes=1,
         stored_as="nowhere",
-        expires_at=month.end,
+        expires_at=expires_at,
     )
     batch = Batch.objects.create(
         organisation=organisation,
@@ -150,7 +215,7 @@ def open_acme(shop: Shop) -> Acme:
         endpoint="/v1/chat/completions",
         input_file=file,
         completion_window="24h",
-        expires_at=month.end,
+        expires_at=expires_at,
     )
     prediction = Prediction.objects.create(
         organisation=organisation,
@@ -161,45 +226,10 @@ def open_acme(shop: Shop) -> Acme:
         input_text='{"prompt": "asked-by-acme"}',
         priority="standard",
     )
-    preset, _ = preset_save(
-        organisation=organisation, name="brief-of-acme", system="Be brief as Acme is."
-    )
-    event = UsageEvent.objects.get()
-    transfer = Transfer.objects.filter(credit=shop.provider_account).first()
-    assert transfer is not None
-    account = shop.customer_account
-    rows: dict[str, tuple[object, Model]] = {
-        "organisations": (organisation.slug, organisation),
-        "members": (membership.pk, membership),
-        "keys": (key.pk, key),
-        "budgets": (budget.pk, budget),
-        "usage": (event.request_id, event),
-        "grants": (grant.pk, grant),
-        "credit-requests": (asked.pk, asked),
+    return {
         "advice": (advice.pk, advice),
-        "payments": (payment.pk, payment),
-        "auto-recharge": (organisation.slug, rule),
-        "invoices": (invoice.number, invoice),
-        "payout-statements": (statement.number, statement),
-        "payouts": (payout.pk, payout),
-        "earnings": (provider.slug, provider),
-        "providers": (provider.slug, provider),
-        "ledger/accounts": (account.pk, account),
-        "ledger/transfers": (transfer.pk, transfer),
         "benchmarks": (benchmark.pk, benchmark),
-        "invitations": (invitation.pk, invitation),
-        "listings": (listing.pk, listing),
-        "offerings": (shop.deployment.pk, shop.deployment),
-        "webhook-deliveries": (delivery.pk, delivery),
-        "webhook-secrets": (secret.pk, secret),
-        "audit-log": (entry.pk, entry),
-        "agents": (agent.pk, agent),
-        "worker-tokens": (agent.token.pk, agent.token),
-        "pipelines": (pipeline.name, pipeline),
-        "endpoints": (endpoint.pk, endpoint),
-        "presets": (preset.pk, preset),
         "files": (file.public_id, file),
         "batches": (batch.public_id, batch),
         "predictions": (prediction.uid, prediction),
     }
-    return Acme(shop, rows)
