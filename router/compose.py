@@ -141,16 +141,17 @@ async def compose(settings: Settings, stores: Stores, closing: AsyncExitStack) -
     interval_s = limits.engine_poll_s
     polls = EnginePolls(path.dispatcher, MetricsReports(client, limits), interval_s=interval_s)
     operations = _operations(settings, stores.recorder, path, view, polls)
+    jobs = await _open_to_jobs(settings, closing)
     api = API(
         path.gateway,
         operations,
         Account(path.gateway, path.recent, stores.books, forwarder),
         Idempotency(stores.answers, limits),
-        Turns(path.gateway, stores.responses, limits),
+        Turns(path.gateway, stores.responses, limits, jobs),
         path.histories,
         limits=limits,
         forwarder=forwarder,
-        jobs=await _open_to_jobs(settings, closing),
+        jobs=jobs,
         trace_share=settings.trace_share,
     )
     asked = polls if interval_s else None

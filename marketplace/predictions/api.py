@@ -38,6 +38,7 @@ from marketplace.predictions.services import (
     TooMany,
     prediction_cancel,
     prediction_create,
+    prediction_delete,
 )
 from marketplace.shared.held import hold
 from marketplace.webhooks.services import webhook_url_checked
@@ -168,6 +169,15 @@ class PredictionView(_View):
 
     def get(self, request: Request, prediction_id: str) -> Response:
         return self.answer(request, self.found(prediction_id))
+
+    def delete(self, request: Request, prediction_id: str) -> Response:
+        """Delete it; one that is not over is cancelled first."""
+        prediction = self.found(prediction_id)
+        if not prediction_delete(prediction=prediction):
+            said = "The prediction is not over: cancel it first."
+            raise JobError(said, code="conflict", status=409)
+        uid = str(prediction.uid)
+        return Response({"id": uid, "object": "prediction", "deleted": True})
 
 
 class PredictionCancelView(_View):

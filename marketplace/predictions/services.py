@@ -118,6 +118,13 @@ def prediction_cancel(*, prediction: Prediction) -> bool:
     return True
 
 
+@transaction.atomic
+def prediction_delete(*, prediction: Prediction) -> bool:
+    """Delete it with what went in and came out; False if it is not over. The books stay."""
+    gone = Prediction.objects.exclude(state__in=STATES_OPEN).filter(pk=prediction.pk)
+    return bool(gone.delete()[0])
+
+
 def predictions_abort(now: datetime) -> int:
     """End those whose deadline passed while they waited; nothing is billed. Returns how many."""
     ended = 0

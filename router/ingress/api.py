@@ -38,6 +38,7 @@ from router.ingress.errors import error_headers
 from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.messages import face as messages
 from router.ingress.faces.responses import face as responses
+from router.ingress.faces.responses.background import MADE, key_of
 from router.ingress.faces.responses.turns import BELOW, Turns
 from router.ingress.faces.table import FACES, face_of, speaker_of
 from router.ingress.http.content_coding import decoded
@@ -63,6 +64,9 @@ OIP_PREFIX = "/v2"
 PRIORITY = b"x-route-priority"
 TRACEPARENT = b"traceparent"
 CODING = b"content-encoding"
+
+NOW = frozenset({CANCEL, MADE, quote.HEADER})
+"""Headers of calls that are not put off, though they ask for the background."""
 
 PRIORITIES = {priority.value: priority for priority in Priority}
 
@@ -204,10 +208,15 @@ class API:
 
     async def _respond(self, exchange: Exchange, arrival: Arrival) -> None:
         """Serve a response, which may go on from earlier ones and may be kept."""
-        earlier, is_kept = await self._turns.earlier(exchange)
-        arrival = msgspec.structs.replace(arrival, earlier=earlier, is_kept=is_kept)
+        before = await self._turns.before(exchange)
+        arrival = msgspec.structs.replace(
+            arrival, earlier=before.earlier, is_kept=before.is_kept, response_key=key_of(exchange)
+        )
         call, answering = self._read(responses.FACE, exchange, arrival)
-        if is_kept:
+        if before.in_background and not NOW & exchange.headers.keys():
+            background, table = self._turns.background, self._gateway.table
+            return await background.begin(exchange, table, call, is_kept=before.is_kept)
+        if before.is_kept:
             answering = self._turns.keeping(exchange, answering)
         await self._serve(exchange, call, answering)
 

@@ -2,10 +2,13 @@
 
 import json
 import re
+import uuid
 from typing import Any
 
 import httpx
+import openai
 import pytest
+from openai.types.responses import Response
 from playwright.sync_api import Page, expect
 
 from tests.embedded import wait_until
@@ -45,6 +48,59 @@ def test_models_of_every_task_are_predicted_with_and_waited_for(customer: httpx.
     refused = ask(customer, "waypost/fraud-scorer", {"FEATURES": [[*ROW[:1], 25, *ROW[2:]]]})
     assert refused.status_code == 422
     assert refused.json()["error"]["param"] == "input.FEATURES[0][1]"
+
+
+def test_a_response_in_the_background_is_polled_and_gone_on_from(customer: httpx.Client) -> None:
+    client = responding(customer)
+    begun = client.responses.create(
+        model="auto", input="Say hello.", background=True, max_output_tokens=8
+    )
+    assert (begun.status, begun.background) == ("queued", True)
+    ended = over(client, begun.id)
+    assert ended.status in {"completed", "incomplete"}, ended.error
+    assert ended.output_text
+    made = customer.get(f"/v1/predictions/{uuid.UUID(begun.id.removeprefix('resp_'))}").json()
+    assert (made["model"], made["status"]) == ("auto", "succeeded")
+    assert made["output"]["id"] == begun.id
+    assert made["metrics"]["cost"] > 0
+    asked = customer.get("/v1/generation", params={"id": made["request_id"]})
+    assert asked.status_code == 200, "its call is one of the organisation's"
+    later = client.responses.create(
+        model=CHAT, input="And again?", previous_response_id=begun.id, max_output_tokens=4
+    )
+    assert later.previous_response_id == begun.id
+    client.responses.delete(begun.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(begun.id)
+
+
+def test_a_response_in_the_background_that_runs_is_cancelled(customer: httpx.Client) -> None:
+    client = responding(customer)
+    begun = client.responses.create(
+        model=SLOW,
+        input="Tell me all of the sea.",
+        background=True,
+        max_output_tokens=400,
+        extra_body={"provider": CHEAPEST},
+    )
+    wait_until(
+        lambda: client.responses.retrieve(begun.id).status == "in_progress", PATIENCE_S, "it runs"
+    )
+    assert client.responses.cancel(begun.id).status == "cancelled"
+    assert client.responses.cancel(begun.id).status == "cancelled"
+
+
+def responding(customer: httpx.Client) -> openai.OpenAI:
+    key = customer.headers["authorization"].removeprefix("Bearer ")
+    return openai.OpenAI(base_url=f"{customer.base_url}/v1", api_key=key, timeout=PATIENCE_S)
+
+
+def over(client: openai.OpenAI, id_: str) -> Response:
+    def is_over() -> bool:
+        return client.responses.retrieve(id_).status not in {"queued", "in_progress"}
+
+    wait_until(is_over, PATIENCE_S, f"{id_} is over")
+    return client.responses.retrieve(id_)
 
 
 def test_a_prediction_is_followed_as_it_comes(customer: httpx.Client) -> None:

@@ -78,7 +78,8 @@ def call_of(asked: AIModel | StandIn, given: Any) -> Call:
     path = _path_of(kind, given)
     _check_prompt(model, kind, path, {**named.fields, **given})
     if path not in STREAMED:
-        return Call(path, _encoded({**given, "model": named.name}), streams=False)
+        whole = {"stream": False} if path == RESPONSES else {}
+        return Call(path, _encoded({**given, **whole, "model": named.name}), streams=False)
     own_fields = {"model": named.name, "stream": True, "stream_options": {"include_usage": True}}
     return Call(path, _encoded({**given, **own_fields}), streams=True)
 

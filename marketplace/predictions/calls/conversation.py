@@ -56,7 +56,8 @@ log = logging.getLogger(__name__)
 class Order:
     """What to ask the router for. ``bytes_max`` bounds the output.
 
-    ``traceparent`` is the trace that the call belongs to.
+    ``traceparent`` is the trace that the call belongs to, ``response_id`` the id that a response
+    gets.
     """
 
     caller: Caller
@@ -66,10 +67,12 @@ class Order:
     deadline_s: float
     bytes_max: int
     traceparent: str
+    response_id: str = ""
 
     def headers(self, more: Mapping[str, str]) -> Mapping[str, str]:
-        """Those, and the trace's."""
-        return {**more, "traceparent": self.traceparent}
+        """Those, and its own."""
+        own = {"X-Route-Response": self.response_id} if self.response_id else {}
+        return {**more, **own, "traceparent": self.traceparent}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,7 @@ class Conversation:
                 order.call.body,
                 deadline_s=HANG_UP_S,
                 idempotency_key=order.idempotency_key,
-                headers=CANCELS,
+                headers=order.headers(CANCELS),
             )
 
     async def _whole(self, client: RouterClient) -> Piece:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from marketplace.catalog.models import AIModel
 from marketplace.predictions.calls.answers import Served
-from marketplace.predictions.calls.call import StandIn, call_of
+from marketplace.predictions.calls.call import RESPONSES, StandIn, call_of
 from marketplace.predictions.calls.conversation import (
     Answered,
     Begun,
@@ -59,14 +59,16 @@ def prediction_run(run: Run) -> Mapping[str, Any]:
 
 
 def _order(prediction: Prediction, deadline_s: float) -> Order:
+    call = call_of(_called(prediction), prediction.input)
     return Order(
         caller=prediction.caller,
-        call=call_of(_called(prediction), prediction.input),
+        call=call,
         priority=prediction.priority,
         idempotency_key=f"prediction:{prediction.uid}",
         deadline_s=deadline_s,
         bytes_max=settings.WAYPOST_PREDICTION_OUTPUT_BYTES_MAX,
         traceparent=prediction.traceparent,
+        response_id=str(prediction.uid) if call.path == RESPONSES else "",
     )
 
 

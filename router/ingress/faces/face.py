@@ -19,7 +19,7 @@ class Arrival(Struct, frozen=True, gc=False):
 
     ``table`` is for faces that read a body by its model. ``streams`` says that another router wants
     each answer as it comes. ``earlier`` is what was kept of turns that it names; ``is_kept`` says
-    that it will be kept itself.
+    that it will be kept itself, by the ``response_key`` where it has an id already.
     """
 
     request_id: str
@@ -30,6 +30,7 @@ class Arrival(Struct, frozen=True, gc=False):
     table: RoutingTable = EMPTY_TABLE
     earlier: Earlier = NOTHING_EARLIER
     is_kept: bool = False
+    response_key: str = ""
 
 
 Answering = Callable[[Sink, InferenceRequest, Progress | None], Client]

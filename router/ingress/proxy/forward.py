@@ -36,6 +36,7 @@ UP = (
     b"x-route-priority",
     b"x-route-progress",
     b"x-route-quote",
+    b"x-route-response",
     b"x-title",
 )
 DOWN = (

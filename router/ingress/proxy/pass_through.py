@@ -10,6 +10,7 @@ from typing import Self
 from urllib.parse import quote
 
 import aiohttp
+from msgspec import Struct
 from yarl import URL
 
 from router.domain.errors import CodingUnknown, JobsUnavailable, RouteNotFound, RouterBusy
@@ -42,6 +43,9 @@ UP = (
 )
 """Headers that are passed on. None of a client's own may say where it comes from."""
 
+OURS = (b"authorization", b"idempotency-key", b"traceparent", b"user-agent", b"x-api-key")
+"""Those that go with what the router asks itself."""
+
 NOT_DOWN = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"}
     | {"transfer-encoding", "upgrade"}  # These are about one connection (RFC 9110, 7.6.1).
@@ -55,6 +59,14 @@ IN_CHUNKS = b"transfer-encoding"
 PRINTABLE = "".join(map(chr, range(33, 127)))
 RETRY_AFTER_S = 5.0
 READ_BYTES = 64 * 1024
+
+
+class Reply(Struct, frozen=True, gc=False):
+    """A whole answer of the web process, of any status."""
+
+    status: int
+    headers: Headers
+    body: bytes
 
 
 def is_job(exchange: Exchange) -> bool:
@@ -112,10 +124,7 @@ class PassThrough:
         """How the body comes. Raises ``CodingUnknown`` or ``RouterBusy``."""
         if CODING in exchange.headers:
             raise CodingUnknown("send this body as it is, without a Content-Encoding")
-        if self._running >= self._limits.jobs_max:
-            raise RouterBusy(
-                f"{self._limits.jobs_max} requests like this run here, try again", retry_after_s=1
-            )
+        self._check_room()
         is_file = exchange.path == FILES and exchange.method == "POST"
         bytes_max = self._limits.file_bytes_max if is_file else self._limits.body_bytes_max
         has_body = IN_CHUNKS in exchange.headers or exchange.header(LENGTH) not in {"", "0"}
@@ -135,6 +144,49 @@ class PassThrough:
             raise _unavailable(exchange, error) from error
         finally:
             self._running -= 1
+
+    async def ask(
+        self, exchange: Exchange, method: str, path: str, body: bytes = b"", *, wait_s: int = 0
+    ) -> Reply:
+        """Ask for something on behalf of the caller; its answer may wait for so many seconds.
+
+        Raises ``RouterBusy``, or ``JobsUnavailable`` if there is no whole answer.
+        """
+        self._check_room()
+        headers = {
+            name.decode(): exchange.header(name) for name in OURS if name in exchange.headers
+        }
+        headers |= {"content-type": "application/json"} if body else {}
+        headers |= {"prefer": f"wait={wait_s}"} if wait_s else {}
+        bytes_max = self._limits.body_bytes_max + self._limits.answer_bytes_max
+        self._running += 1
+        try:
+            async with (
+                asyncio.timeout(self._limits.jobs_silence_s + wait_s),
+                self._session.request(
+                    method,
+                    self._url + path,
+                    headers=headers,
+                    data=body or None,
+                    allow_redirects=False,
+                ) as response,
+            ):
+                answer = bytearray()
+                async for part in response.content.iter_any():
+                    answer += part
+                    if len(answer) > bytes_max:
+                        raise TimeoutError("it does not end")
+                return Reply(response.status, _downward(response), bytes(answer))
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _unavailable(exchange, error) from error
+        finally:
+            self._running -= 1
+
+    def _check_room(self) -> None:
+        if self._running >= self._limits.jobs_max:
+            raise RouterBusy(
+                f"{self._limits.jobs_max} requests like this run here, try again", retry_after_s=1
+            )
 
     async def _answered(
         self, exchange: Exchange, body: "_Body", request_id: str
@@ -164,7 +216,8 @@ class PassThrough:
         self, response: aiohttp.ClientResponse, exchange: Exchange, request_id: str
     ) -> None:
         silence_s = self._limits.jobs_silence_s
-        exchange.start(response.status, _downward(response, request_id), _length(response))
+        headers = [*_downward(response), ("x-request-id", request_id)]
+        exchange.start(response.status, headers, _length(response))
         if not exchange.is_head and response.status not in BODILESS:
             while True:
                 async with asyncio.timeout(silence_s):
@@ -213,14 +266,13 @@ def _upward(exchange: Exchange, request_id: str) -> dict[str, str]:
     return {**headers, "x-request-id": request_id}
 
 
-def _downward(response: aiohttp.ClientResponse, request_id: str) -> Headers:
+def _downward(response: aiohttp.ClientResponse) -> Headers:
     named = {name.strip() for name in response.headers.get("connection", "").lower().split(",")}
-    headers = [
+    return [
         (name.lower(), value)
         for name, value in response.headers.items()
         if name.lower() not in NOT_DOWN and name.lower() not in named
     ]
-    return [*headers, ("x-request-id", request_id)]
 
 
 def _length(response: aiohttp.ClientResponse) -> int | None:

@@ -27,6 +27,7 @@ from router.pipeline.plans.routing_table import NOBODY
 
 PATH = "/v1/responses"
 KEPT = PATH + "/{response_id}"
+STATUSES = ("queued", "in_progress", "completed", "incomplete", "failed", "cancelled")
 ID = [{"name": "response_id", "in": "path", "required": True, "schema": TEXT | {"minLength": 1}}]
 
 
@@ -39,7 +40,9 @@ def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answe
     asked, body = chat_body(exchange.body, arrival.earlier, context_of)
 
     def answering(sink: Sink, call: InferenceRequest, progress: Progress | None) -> Client:
-        resource = Resource(call, asked, is_kept=arrival.is_kept)
+        key = arrival.response_key or call.id.replace("-", "")
+        created_s = call.created_at_ms // 1000
+        resource = Resource(key, call.model, created_s, asked, is_kept=arrival.is_kept)
         return client_of(sink, resource, progress)
 
     return parse_call(chat.SHAPE, body, arrival), answering
@@ -74,6 +77,7 @@ FACE: Face = Face(
             },
             ROUTING
             | {
+                "background": FLAG,
                 "instructions": TEXT,
                 "max_output_tokens": GENERATION["max_tokens"],
                 "stream": FLAG,
@@ -86,7 +90,7 @@ FACE: Face = Face(
                 "id": TEXT,
                 "object": {"const": "response"},
                 "created_at": COUNT,
-                "status": {"enum": ["completed", "incomplete"]},
+                "status": {"enum": [*STATUSES]},
                 "model": TEXT,
                 "output": ANY_LIST,
                 "usage": object_with(

@@ -147,10 +147,6 @@ def chat_body(
     for name in ELSEWHERE:
         if bytes(given.get(name, Raw(NULL))) != NULL:
             raise RequestInvalid(f"{name} is not kept here; send what it stands for", param=name)
-    if asked.background:
-        raise RequestInvalid(
-            "a response is not made in the background here; make a prediction", param="background"
-        )
     fields: dict[str, Any] = {
         name: value for name, value in given.items() if name not in TRANSLATED
     }

@@ -6,7 +6,6 @@ import msgspec
 
 from router.contracts.completion import TokenCounts
 from router.domain.errors import CallError
-from router.domain.request import InferenceRequest
 from router.ingress.faces.responses.request import Request
 
 Fields = dict[str, Any]
@@ -18,17 +17,22 @@ _NOTHING: Fields = {}
 
 
 class Resource:
-    """One response. ``is_kept`` says whether it is kept; ``output`` grows."""
+    """One response. ``is_kept`` says whether it is kept; ``output`` grows.
 
-    def __init__(self, call: InferenceRequest, asked: Request, *, is_kept: bool = False) -> None:
-        self.key = call.id.replace("-", "")
+    Its id and those of its items have the ``key``. ``created_s`` is Unix time.
+    """
+
+    def __init__(
+        self, key: str, model: str, created_s: int, asked: Request, *, is_kept: bool = False
+    ) -> None:
+        self.key = key
         self.id = f"resp_{self.key}"
         self.output: list[Fields] = []
-        self.model = call.model
+        self.model = model
         self.usage: TokenCounts | None = None
         self.finish_reason = ""
         self._asked = asked
-        self._created_s = call.created_at_ms // 1000
+        self._created_s = created_s
         self._is_kept = is_kept
 
     @property
@@ -38,12 +42,12 @@ class Resource:
 
     def running(self) -> Fields:
         """While it is answered."""
-        return self._fields("in_progress")
+        return self.standing("in_progress")
 
     def ended(self, now_s: float) -> Fields:
         """With its whole answer, at Unix seconds ``now_s``."""
         why = INCOMPLETE.get(self.finish_reason)
-        return self._fields(self.status) | {
+        return self.standing(self.status) | {
             "completed_at": None if why else int(now_s),
             "incomplete_details": {"reason": why} if why else None,
             "usage": _usage(self.usage),
@@ -52,9 +56,10 @@ class Resource:
     def failed(self, error: CallError) -> Fields:
         """Broken off by an error."""
         told = {"code": error.code, "message": error.message}
-        return self._fields("failed") | {"error": told}
+        return self.standing("failed") | {"error": told}
 
-    def _fields(self, status: str) -> Fields:
+    def standing(self, status: str) -> Fields:
+        """In a status other than that of an ended one."""
         asked = self._asked
         text = asked.text
         reasoning = asked.reasoning

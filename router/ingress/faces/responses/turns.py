@@ -25,10 +25,11 @@ from router.domain.errors import (
 )
 from router.domain.request import InferenceRequest
 from router.ingress.faces.face import Answering
+from router.ingress.faces.responses.background import Background
 from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier, Item, decode_items
 from router.ingress.http.exchange import Exchange, Headers, Sink
 from router.ingress.progress import Progress
-from router.ingress.proxy.pass_through import no_such
+from router.ingress.proxy.pass_through import PassThrough, no_such
 from router.pipeline.gateway import Client, Gateway
 from router.pipeline.plans.routing_table import Grant
 from router.ports.responses import ResponseStore, Turn
@@ -64,6 +65,7 @@ class _Asked(Struct, gc=False):
 
     previous_response_id: str | None = None
     store: bool | None = None
+    background: bool | None = None
     input: Raw = Raw(b"[]")
 
 
@@ -85,23 +87,38 @@ _decode_ended = msgspec.json.Decoder(_Ended).decode
 _decode_item = msgspec.json.Decoder(Item).decode
 
 
+class Before(Struct, frozen=True, gc=False):
+    """What is known of a call before it is read: what it goes on from, and what becomes of it."""
+
+    earlier: Earlier = NOTHING_EARLIER
+    is_kept: bool = False
+    in_background: bool = False
+
+
 class Turns:
     """Finds what calls name, keeps responses, and answers for them."""
 
-    def __init__(self, gateway: Gateway, store: ResponseStore, limits: Limits) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        store: ResponseStore,
+        limits: Limits,
+        jobs: PassThrough | None = None,
+    ) -> None:
         self._gateway = gateway
         self._store = store
         self._limits = limits
+        self.background = Background(jobs)
 
-    async def earlier(self, exchange: Exchange) -> tuple[Earlier, bool]:
-        """What a call goes on from, and whether its own response is to be kept.
+    async def before(self, exchange: Exchange) -> Before:
+        """What a call goes on from, whether its response is to be kept, and made later.
 
         Raises ``PreviousResponseUnknown``, ``BodyTooLarge`` or ``LedgerUnavailable``.
         """
         try:
             asked = _decode(exchange.body)
         except UNREADABLE:
-            return NOTHING_EARLIER, False
+            return Before()
         grant = _grant(exchange)
         keeps = grant.organisation_id not in self._gateway.table.unkept
         items: list[Item] = []
@@ -111,7 +128,8 @@ class Turns:
         if REFERENCE.encode() in exchange.body:
             names += _named(asked.input)
         referred = await self._referred(grant, names)
-        return Earlier(items, referred), keeps and asked.store is not False
+        is_kept = keeps and asked.store is not False
+        return Before(Earlier(items, referred), is_kept, bool(asked.background))
 
     def keeping(self, exchange: Exchange, answering: Answering) -> Answering:
         """The same, but the response is kept before its last byte goes out."""
@@ -147,15 +165,37 @@ class Turns:
             raise no_such(exchange)
         turn = await self._turn(grant, id_)
         if turn is None:
-            raise ResponseUnknown(f"your organisation keeps no response {id_[:80]!r}")
+            return await self._answered_in_background(exchange, grant, id_, is_whole=id_ == asked)
         if method == "POST":
-            raise RequestInvalid(f"the response {id_!r} is over; only a running one is cancelled")
+            raise _over(id_)
         body = turn.body.encode()
         if method == "DELETE":
             await self._store.forget(grant.organisation_id, id_)
-            body = _encode({"id": id_, "object": "response", "deleted": True})
+            await self.background.forget(exchange, id_)
+            body = _deleted(id_)
         elif id_ != asked:
             body = _page(turn.items, exchange.query)
+        await exchange.answer(200, JSON, body)
+
+    async def _answered_in_background(
+        self, exchange: Exchange, grant: Grant, id_: str, *, is_whole: bool
+    ) -> None:
+        """The same for one that is not kept yet, or will never be."""
+        found, background = None, self.background
+        if grant.organisation_id not in self._gateway.table.unkept:
+            cancels = exchange.method == "POST"
+            found = await (background.cancelled if cancels else background.found)(exchange, id_)
+        if found is None:
+            raise ResponseUnknown(f"your organisation keeps no response {id_[:80]!r}")
+        if exchange.method == "POST" and found.status != "cancelled":
+            raise _over(id_)
+        if exchange.method == "DELETE":
+            await background.forget(exchange, id_)
+            body = _deleted(id_)
+        elif exchange.method == "GET" and not is_whole:
+            body = _page(_encode(_listed(found.input, id_)).decode(), exchange.query)
+        else:
+            body = _encode(found.fields)
         await exchange.answer(200, JSON, body)
 
     async def _turn(self, grant: Grant, id_: str) -> Turn | None:
@@ -184,8 +224,8 @@ class Turns:
             )
         if not found or found[0].previous_id:
             raise PreviousResponseUnknown(
-                f"the response {id_[:80]!r}, or one before it, is not kept, or no longer; send its "
-                "items as input",
+                f"the response {id_[:80]!r}, or one before it, is not over, is not kept, or no "
+                "longer; send its items as input",
                 param="previous_response_id",
             )
         items: list[Item] = []
@@ -241,6 +281,14 @@ def _grant(exchange: Exchange) -> Grant:
     if exchange.grant is None:
         raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
     return exchange.grant
+
+
+def _over(id_: str) -> RequestInvalid:
+    return RequestInvalid(f"the response {id_!r} is over; only a running one is cancelled")
+
+
+def _deleted(id_: str) -> bytes:
+    return _encode({"id": id_, "object": "response", "deleted": True})
 
 
 def _named(given: Raw) -> list[str | None]:

@@ -55,6 +55,7 @@ class FakeRouter:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_post("/v1/embeddings", self.embed)
+        app.router.add_post("/v1/responses", self.embed)
         app.router.add_post("/v2/models/{author}/{slug}/infer", self.infer)
         return app
 

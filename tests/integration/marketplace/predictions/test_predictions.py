@@ -122,6 +122,28 @@ def test_a_preset_that_nobody_has_is_told_when_it_is_asked_and_when_it_is_called
     assert error["param"] == "version"
 
 
+def test_one_that_is_over_is_deleted_with_what_went_in_and_came_out(
+    shop: Shop, api: Api, router: FakeRouter
+) -> None:
+    uid = api.ask().json()["id"]
+    assert error_of(api("DELETE", uid), 409)["code"] == "conflict"
+    run_one()
+    owner = User.objects.create_user(email="else@example.org", password="x")
+    others = Api(organisation_create(name="Other", slug="other", owner=owner))
+    error_of(others("DELETE", uid), 404)
+    assert api("DELETE", uid).json() == {"id": uid, "object": "prediction", "deleted": True}
+    error_of(api("GET", uid), 404)
+
+
+def test_a_response_is_given_the_id_of_its_prediction(api: Api, router: FakeRouter) -> None:
+    asked = api.ask(model="auto", input={"input": "Hi", "background": True})
+    router.refusal = 422, "so it is"
+    run_one()
+    ((headers, body),) = router.calls
+    assert headers["x-route-response"] == asked.json()["id"]
+    assert body == {"model": "auto", "input": "Hi", "background": True, "stream": False}
+
+
 def test_tensors_go_in_and_come_out_by_name(shop: Shop, api: Api, router: FakeRouter) -> None:
     shop.model.task = "tabular"
     shop.model.tensors = {"inputs": [{"name": "X", "datatype": "FP32", "shape": [-1, 2]}]}

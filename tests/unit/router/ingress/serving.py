@@ -87,7 +87,7 @@ async def calling(
         operations_of(line, limits),
         account,
         idempotency,
-        Turns(line.gateway, MemoryResponseStore(time.monotonic), limits),
+        Turns(line.gateway, MemoryResponseStore(time.monotonic), limits, jobs),
         line.histories,
         limits=limits,
         forwarder=forwarder,

@@ -59,7 +59,7 @@ def test_an_input_of_a_chat_model_is_a_response() -> None:
     given = {"input": "Hi", "tools": [{"type": "function", "name": "look"}]}
     call = call_of(model_of("chat"), given)
     assert (call.path, call.streams) == (RESPONSES, False)
-    assert json.loads(call.body) == given | {"model": DEMO["chat"].name}
+    assert json.loads(call.body) == given | {"model": DEMO["chat"].name, "stream": False}
 
 
 @pytest.mark.parametrize(

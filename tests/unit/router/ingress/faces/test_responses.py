@@ -43,7 +43,8 @@ def chat(**fields: Any) -> dict[str, Any]:
 
 def resource(**fields: Any) -> Resource:
     asked, body = chat_body(msgspec.json.encode(ASK | fields))
-    return Resource(parse_call(SHAPE, body, Arrival("0192-ab", 0.0, 5_000)), asked)
+    call = parse_call(SHAPE, body, Arrival("0192-ab", 0.0, 5_000))
+    return Resource("0192ab", call.model, 5, asked)
 
 
 def whole(message: dict[str, Any], finish: str = "stop", **fields: Any) -> Response:
@@ -197,7 +198,6 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"max_output_tokens": 0}, "max_output_tokens", "at least 1"),
     ({"conversation": "conv_1"}, "conversation", "not kept"),
     ({"truncation": "some"}, "truncation", "auto or disabled"),
-    ({"background": True}, "background", "background"),
 ]
 
 
