@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 PORTS_EACH = 50
 """An agent has this many ports of its own, for its servers of old and new versions."""
 
-STOP_TIMEOUT_S = 180.0
+DRAIN_S = 3_600.0
+"""As long as a router lets a stream take: so no call is cut off by a worker that leaves."""
+STOP_GRACE_S = 60.0
+"""What an agent may take beyond its drain: to end its servers, and to say goodbye."""
 CREDENTIAL = "agent.json"
 """In an agent's folder once it has registered: later starts need no token."""
 
@@ -31,7 +34,8 @@ CREDENTIAL = "agent.json"
 class LocalScaler:
     """Starts agents for one pool, and ends those that are too many. They drain as they end.
 
-    ``words`` are further words of each agent: its engine and command.
+    ``words`` are further words of each agent: its engine and command. Calls that run there have
+    ``drain_s`` to end.
     """
 
     pool: Pool
@@ -39,6 +43,7 @@ class LocalScaler:
     folder: Path
     first_port: int
     steadier: Steadier
+    drain_s: float = DRAIN_S
     running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     leaving: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -58,13 +63,15 @@ class LocalScaler:
         return len(self.running)
 
     def close(self) -> None:
-        """End every agent, and wait until they have drained."""
+        """End every agent, and wait until they have drained. One that hangs then is killed."""
         for process in self.running.values():
             process.terminate()
-        for process in (*self.running.values(), *self.leaving.values()):
+        until_s = time.monotonic() + self.drain_s + STOP_GRACE_S
+        for number, process in (*self.running.items(), *self.leaving.items()):
             try:
-                process.wait(STOP_TIMEOUT_S)
+                process.wait(max(until_s - time.monotonic(), 0.0))
             except subprocess.TimeoutExpired:
+                log.warning("%s: agent %s hangs and is killed", self.pool.name, number)
                 process.kill()
                 process.wait()
         self.running.clear()
@@ -106,6 +113,8 @@ class LocalScaler:
                     *("--state", str(home), "--advertise", "127.0.0.1"),
                     *("--port", str(self.first_port + PORTS_EACH * number)),
                     *self.words,
+                    # Last, so that what is waited for is what the agent does.
+                    *("--drain-s", f"{self.drain_s:g}"),
                 ],
                 env=_environment(token),
                 cwd=settings.BASE_DIR,

@@ -12,9 +12,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from marketplace.catalog.models import Pool
-from marketplace.planning.scaling.local import LocalScaler
+from marketplace.planning.scaling.local import DRAIN_S, LocalScaler
 from marketplace.planning.scaling.selectors import scales_now
 from marketplace.planning.scaling.steadier import Steadier
+
+DRAIN_S_MAX = 86_400.0
+"""No agent takes more."""
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +36,23 @@ class Command(BaseCommand):
         parser.add_argument(
             "--down-after", type=float, default=60.0, help="seconds that fewer must be enough"
         )
+        parser.add_argument(
+            "--drain", type=float, default=DRAIN_S, help="seconds that calls may take to end"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         pool = Pool.objects.filter(name=options["pool"]).first()
         if pool is None:
             raise CommandError(f"no pool is called {options['pool']!r}")
+        if not 0 <= options["drain"] <= DRAIN_S_MAX:
+            raise CommandError(f"--drain must be 0 to {DRAIN_S_MAX:g} seconds")
         scaler = LocalScaler(
             pool=pool,
             words=shlex.split(options["agent"]),
             folder=Path(settings.WAYPOST_HOME) / "agents",
             first_port=options["first_port"],
             steadier=Steadier(options["down_after"]),
+            drain_s=options["drain"],
         )
         over = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
