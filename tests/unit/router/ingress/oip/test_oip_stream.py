@@ -346,12 +346,13 @@ async def test_a_stream_goes_through_the_router_that_owns_the_model(
         working(script) as (_, right),
         HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client,
     ):
-        left = Line(right.upstream, catalog=shop(GONE))
-        alone = await view_of(MemoryCluster(time.monotonic), "right", GONE)
+        catalog = shop(GONE)
+        left = Line(right.upstream, catalog=catalog)
+        alone = await view_of(MemoryCluster(time.monotonic), "right", GONE, catalog)
         there = Forwarder(alone, client, PEPPER, 10_000)
         async with calling(right, forwarder=there) as http:
-            await view_of(cluster, "right", str(http.base_url).rstrip("/"))
-            view = await view_of(cluster, left_name, GONE)
+            await view_of(cluster, "right", str(http.base_url).rstrip("/"), catalog)
+            view = await view_of(cluster, left_name, GONE, catalog)
             here = Forwarder(view, client, PEPPER, 10_000)
             async with streaming(left, here) as stream:
                 await ask(stream)
