@@ -25,14 +25,7 @@ TOGETHER = {
         "tests/integration/marketplace/benchmarks/runs/test_measuring.py",
     ),
     # They call the demo's models, and look at how quick that was or at what was called.
-    "calls": (
-        "tests/e2e/test_first_call.py",
-        "tests/e2e/test_playgrounds.py",
-        "tests/e2e/test_real_stack.py",
-        "tests/e2e/test_side_by_side.py",
-        "tests/e2e/test_snippets_run.py",
-        "tests/e2e/test_waypost_command.py",
-    ),
+    "calls": ("tests/e2e/calls/",),
 }
 LONG = (
     "tests/e2e/test_accessibility.py",
