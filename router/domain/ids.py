@@ -1,7 +1,5 @@
 """Request ids: UUIDv7 (RFC 9562), so that rows sort by time of arrival."""
 
-from uuid import UUID
-
 
 def uuid7(now_ms: int, entropy: int) -> str:
     """Compose a UUIDv7 from Unix milliseconds and at least 74 random bits."""
@@ -13,8 +11,3 @@ def uuid7(now_ms: int, entropy: int) -> str:
         0x8000 | entropy >> 48 & 0x3FFF,
         entropy & 0xFFFF_FFFF_FFFF,
     )
-
-
-def uuid7_millis(request_id: str) -> int:
-    """The Unix milliseconds inside a UUIDv7."""
-    return UUID(request_id).int >> 80
