@@ -21,9 +21,10 @@ from marketplace.keys import api as keys
 from marketplace.planning.advisor import api as advisor
 from marketplace.planning.whatif import api as what_ifs
 from marketplace.presets import api as presets
-from marketplace.providers import api as offerings
-from marketplace.providers import pipelines_api as pipelines
-from marketplace.providers import providers_api as providers
+from marketplace.providers import api as providers
+from marketplace.providers.listings import api as listings
+from marketplace.providers.on_sale import api as on_sale
+from marketplace.providers.pipelines import api as pipelines
 from marketplace.routing.topology import api as topology
 from marketplace.storefront.browse import api as browse
 from marketplace.storefront.compare import api as compare
@@ -50,8 +51,8 @@ router.register("agents", agents.AgentViewSet)
 router.register("worker-tokens", agents.WorkerTokenViewSet)
 router.register("deployments", catalog.DeploymentViewSet)
 router.register("offers", catalog.OfferViewSet)
-router.register("listings", offerings.ListingViewSet)
-router.register("offerings", offerings.OfferingViewSet, basename="offering")
+router.register("listings", listings.ListingViewSet)
+router.register("offerings", on_sale.OfferingViewSet, basename="offering")
 router.register("pipelines", pipelines.PipelineViewSet)
 router.register("rankings", rankings.RankingViewSet, basename="ranking")
 router.register("estimates", compare.EstimateViewSet, basename="estimate")

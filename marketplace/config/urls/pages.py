@@ -25,8 +25,8 @@ from marketplace.predictions import pages as predictions
 from marketplace.predictions.asking.new_page import prediction_new
 from marketplace.presets import pages as presets
 from marketplace.providers import pages as providers
-from marketplace.providers import pipelines_pages as pipelines
 from marketplace.providers.on_sale import pages as sold
+from marketplace.providers.pipelines import pages as pipelines
 from marketplace.routing import pages as routing
 from marketplace.routing.topology import pages as topology
 from marketplace.storefront.browse import pages as browse

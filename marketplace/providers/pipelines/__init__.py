@@ -1,0 +1,1 @@
+"""Pipelines of a provider, in the console and over the management API."""
