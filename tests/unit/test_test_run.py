@@ -84,8 +84,8 @@ def test_every_folder_of_tests_is_run_and_only_what_is_about_time_alone() -> Non
             for word in part.argv
         }
         alone = {tests.parent / word for word in timed(nightly=nightly).argv}
-        assert tests / "chaos" in alone
-        assert tests / "chaos" not in beside
+        assert {tests / "chaos" / "timed"} == alone & folders
+        assert not alone & beside & folders
         for folder in folders:
             assert (beside | alone) & {folder, *folder.parents}, folder
 
