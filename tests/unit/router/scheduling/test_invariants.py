@@ -24,6 +24,7 @@ from router.scheduling.decisions import (
 )
 from router.scheduling.fleet.worker import Attempt
 from router.scheduling.ticket import Ticket
+from router.scheduling.waiting.admission import OWN_PER_FREE
 from tests.examples import examples
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 
@@ -109,7 +110,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert decision.retry_after_s > 0
         assert bool(self.usable(made)) is (reason is not RejectReason.NOTHING_ELIGIBLE)
         if reason is RejectReason.QUEUE_FULL:
-            assert self.scheduler.waiting == QUEUE_MAX
+            others = [one for one in self.waiting.values() if one is not made]
+            own = sum(one.tenant == made.tenant for one in others)
+            assert own >= OWN_PER_FREE * (QUEUE_MAX - len(others))
         if reason is RejectReason.DEADLINE:
             assert made.deadline_s < inf
 
