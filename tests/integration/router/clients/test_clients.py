@@ -18,7 +18,7 @@ from tests.ports import free_ports
 KEY = "a-key"
 MODEL = "huggingfacetb/smollm2-135m-instruct"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
-FRONTEND = Path(__file__).parents[3] / "frontend"
+FRONTEND = Path(__file__).parents[4] / "frontend"
 TOKENS = 12
 NODE = """
 import OpenAI from "openai";

@@ -20,13 +20,13 @@ import tritonclient.http as over_http
 
 from deploy.local.services.wheels import package_folder
 from tests.backend import backend
-from tests.integration.router.test_triton_clients import ROWS, check
+from tests.integration.router.clients.test_triton_clients import ROWS, check
 from tests.ports import free_ports
 
 KEY = "a-key"
 AUTH = {"authorization": f"Bearer {KEY}"}
 CHAT, FRAUD = "emulated/gpt-j-6b", "fraud_scorer"
-CLIENTS = Path(__file__).with_name("clients")
+CLIENTS = Path(__file__).parent
 ASK = {"model": CHAT, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
 GROWTH_MAX = 8 * 2**20
 """Bytes, from the end of the first turn to the end of the last."""
