@@ -46,14 +46,15 @@ async def call(
     leave_after: int | None = None,
     host: str = "127.0.0.1",
     key: str = KEY,
+    connect_s: float = CONNECT_S,
     **fields: object,
 ) -> Seen:
-    """One call on its own connection. Raises ``OSError`` when nobody listens within a second.
+    """One call on its own connection. Raises ``OSError`` when nobody listens in time.
 
     With ``leave_after`` the client hangs up once it has so many tokens, or at once when 0.
     """
     seen = Seen(name, stream)
-    async with asyncio.timeout(CONNECT_S):
+    async with asyncio.timeout(connect_s):
         reader, writer = await asyncio.open_connection(host, port)
     try:
         body = {

@@ -11,6 +11,7 @@ from router.domain.pricing import Price
 from tests.chaos.clients import Seen, call
 from tests.chaos.harness import SCALE
 from tests.chaos.market import OWNED, SHARED, Database, Market, Router, market
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
@@ -39,6 +40,7 @@ async def storm(routers: list[Router], calls: int = CALLS, **fields: object) -> 
                 routers[number % len(routers)].port,
                 f"s{number}",
                 model=(OWNED, SHARED)[number // len(routers) % 2],
+                connect_s=PATIENCE_S,  # All of them want the one thread of this test.
                 **fields,  # type: ignore[arg-type]
             )
             for number in range(calls)
