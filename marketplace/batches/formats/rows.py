@@ -232,7 +232,8 @@ def _parsed(datatype: str, cells: list[list[str]]) -> Any:
         return np.array([[_truth(cell) for cell in row] for row in cells], np.bool_)
     dtype = np.dtype(DTYPES[datatype])
     if dtype.kind == "f":
-        found = np.array(cells, np.float64).astype(dtype)
+        with np.errstate(over="ignore"):  # It is refused below.
+            found = np.array(cells, np.float64).astype(dtype)
         if not np.isfinite(found).all():
             raise ValueError("not finite")
         return found
