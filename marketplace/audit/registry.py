@@ -58,6 +58,9 @@ AUDITED: Mapping[str, Audited] = {
     "agents.WorkerToken": Audited(without=("created_at", "digest")),
     "agents.Agent": Audited(without=("registered_at", "seen_at", "digest", "token")),
     "endpoints.OwnEndpoint": Audited("organisation_id", ("created_at", "sealed_key")),
+    "keys.Consent": Audited(
+        "organisation_id", ("created_at", "code_digest", "challenge", "expires_at")
+    ),
     "pipelines.Pipeline": Audited("organisation_id", ("created_at", "definition_text")),
     "presets.Preset": Audited("organisation_id", ("created_at", "created_by")),
     "providers.Listing": Audited("provider.organisation_id", ("created_at", "updated_at")),

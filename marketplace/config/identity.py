@@ -99,6 +99,8 @@ ACCOUNT_RATE_LIMITS = {
     "reset_password_anywhere": "20/h/key",
     # The key is the address alone; generous, so that a stranger cannot use it up.
     "confirm_email": "20/h/ip,60/h/key",
+    "consent": "30/h/user",
+    "key_exchange": "60/m/ip",
     "reauthenticate": "10/m/user",
     "change_password": "5/m/user",
     "manage_email": "10/m/user",

@@ -88,7 +88,7 @@ SECTIONS = (
             Entry(
                 _("Keys"),
                 "keys",
-                frozenset({"key", "key-rotate"}),
+                frozenset({"key", "key-rotate", "authorize"}),
                 guide="reference/http-api/#authentication",
             ),
             Entry(

@@ -14,6 +14,7 @@ User-agent: *
 Disallow: /api/
 Disallow: /admin/
 Disallow: /invitations/
+Disallow: /auth
 """
 PUBLIC_PAGES = ("landing", "catalog", "rankings", "status")
 SITEMAP_URLS_MAX = 50_000

@@ -148,7 +148,7 @@ def _keys_page(
     request: HttpRequest, organisation: Organisation, form: KeyForm, status: int = 200
 ) -> HttpResponse:
     allowed = {permission: may(request.user, organisation, permission) for permission in Permission}
-    listed = list(organisation.api_keys.select_related("created_by", "budget"))
+    listed = list(organisation.api_keys.select_related("created_by", "budget", "consent"))
     budgets = _budgets(listed)
     context = {
         "form": form,

@@ -36,6 +36,8 @@ PAGES = {
     "providers": "/models/emulated/llama-2-70b-chat?tab=providers",
     "batches": "/batches",
     "keys": "/keys",
+    "authorize": "/auth?redirect_uri=https://tool.example/back&client_id=Tool&limit=5"
+    f"&scope=inference+management&code_challenge_method=S256&code_challenge={'A' * 43}",
     "webhooks": "/webhooks",
     "own-endpoints": "/endpoints",
     "own-endpoint-new": "/endpoints/new",

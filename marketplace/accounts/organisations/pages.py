@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from django import forms
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
@@ -224,7 +225,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
 def welcome(request: HttpRequest) -> HttpResponse:
     """A new user's first page: accept the invitation they followed, or found an organisation.
 
-    The founder gets a key with it, which the next page shows.
+    The founder gets a key with it, which the next page shows: that of the first call, or ``next``.
     """
     waiting = invitation_waiting(request)
     if request.method != "POST" and waiting is not None:
@@ -239,7 +240,8 @@ def welcome(request: HttpRequest) -> HttpResponse:
             _row, key = api_key_create(organisation=made, name=_("First key"), created_by=person)
         request.session[SESSION_KEY] = made.slug
         new_key_keep(request, key)
-        return redirect("start")
+        elsewhere = request.GET.get("next", "")
+        return redirect(elsewhere if get_adapter().is_safe_url(elsewhere) else "start")
     status = 422 if form.is_bound else 200
     return render(request, "accounts/welcome.html", {"form": form}, status=status)
 

@@ -43,6 +43,7 @@ KINDS: dict[str, str | Promise] = {
     "agents.workertoken": _("Worker token"),
     "providers.listing": _("Listing"),
     "webhooks.webhooksecret": _("Signing secret"),
+    "keys.consent": _("Consent to a key for a tool"),
     "pipelines.pipeline": _("Pipeline"),
     "presets.preset": _("Preset"),
     "routing.policy": _("Policy"),

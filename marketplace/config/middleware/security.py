@@ -24,7 +24,8 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
         parts = super().get_policy_parts(request, response, report_only)
         # Browsers apply form-action to redirects too.
         if elsewhere := _redirected_to():
-            parts.update = {**(parts.update or {}), "form-action": elsewhere}
+            update = parts.update or {}
+            parts.update = {**update, "form-action": [*update.get("form-action", []), *elsewhere]}
         if request.path_info.startswith("/admin/"):
             # Django's own pages have scripts without a nonce.
             parts.replace = {**(parts.replace or {}), "script-src": [SELF]}

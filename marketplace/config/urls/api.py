@@ -18,6 +18,7 @@ from marketplace.catalog import api as catalog
 from marketplace.config.errors.unknown_path import UnknownPathView
 from marketplace.endpoints import api as endpoints
 from marketplace.keys import api as keys
+from marketplace.keys.consents import exchange
 from marketplace.planning.advisor import api as advisor
 from marketplace.planning.whatif import api as what_ifs
 from marketplace.presets import api as presets
@@ -86,6 +87,8 @@ router.register("audit-log", audit.AuditLogViewSet, basename="audit-log")
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("v1/session-token", accounts.SessionTokenView.as_view(), name="session-token"),
+    path("v1/auth/token", exchange.token, name="key-token"),
+    path("v1/auth/keys", exchange.keys, name="key-exchange"),
     # In a namespace, as pages have URLs with the same names.
     path("v1/", include((router.urls, "v1"))),
     re_path("", UnknownPathView.as_view()),

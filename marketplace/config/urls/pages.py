@@ -18,6 +18,7 @@ from marketplace.config.search import pages as search
 from marketplace.dead_letters import pages as dead_letters
 from marketplace.endpoints import pages as endpoints
 from marketplace.keys import pages as keys
+from marketplace.keys.consents import pages as consents
 from marketplace.operations.status import pages as status
 from marketplace.planning.advisor import pages as advisor
 from marketplace.planning.whatif import pages as what_ifs
@@ -58,6 +59,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/<int:key_id>", keys.key, name="key"),
     path("keys/<int:key_id>/revoke", keys.key_revoke, name="key-revoke"),
     path("keys/<int:key_id>/rotate", keys.key_rotate, name="key-rotate"),
+    path("auth", consents.authorize, name="authorize"),
     path("endpoints", endpoints.endpoints, name="own-endpoints"),
     path("endpoints/new", endpoints.endpoint_new, name="own-endpoint-new"),
     path("endpoints/<int:endpoint_id>", endpoints.endpoint, name="own-endpoint"),

@@ -6,6 +6,7 @@ from django.urls import include, path
 
 from marketplace.config.metrics import metrics
 from marketplace.config.wellknown import favicon, robots, sitemap
+from marketplace.keys.consents.exchange import metadata
 
 # The admin uses the same login, with its rate limits and second factors.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -16,6 +17,7 @@ urlpatterns = [
     path("api/", include("marketplace.config.urls.api")),
     path("v1/", include("marketplace.config.urls.jobs")),
     path("metrics", metrics),
+    path(".well-known/oauth-authorization-server", metadata),
     path("robots.txt", robots, name="robots"),
     path("sitemap.xml", sitemap, name="sitemap"),
     path("favicon.ico", favicon, name="favicon"),
