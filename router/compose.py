@@ -13,6 +13,7 @@ from router.adapters.kv_events import ZmqKvEvents
 from router.adapters.learned_file import LearnedFile
 from router.adapters.memory import MemoryLedger
 from router.adapters.otlp import SpanRecorder
+from router.adapters.patterns import PatternDetector
 from router.adapters.snapshot_file import SnapshotFile
 from router.contracts.record import UsageRecord
 from router.contracts.sealing import ENDPOINT_KEYS
@@ -29,6 +30,7 @@ from router.ingress.proxy.pass_through import PassThrough
 from router.logs import CallLog
 from router.metering.settler import Settler
 from router.metering.vault import Vault
+from router.pipeline.access.masking import Masking
 from router.pipeline.access.rate_limit import RateLimiter
 from router.pipeline.access.refusals import Refusals
 from router.pipeline.attempts.attempts import Attempts
@@ -187,6 +189,7 @@ def _path(
         ),
         vault=stores.vault,
         limiter=limiter,
+        masking=Masking(PatternDetector()),
         recorder=meters,
         checkpoint=stores.recorder.checkpoint,
         stream_max_s=limits.stream_max_s,

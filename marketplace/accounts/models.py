@@ -13,6 +13,8 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from router.domain.personal import Personal
+
 
 class UserManager(BaseUserManager["User"]):
     """Creates users by email; what Django's management commands call."""
@@ -107,11 +109,36 @@ LIMIT_MAX = 2**31 - 1
 """The largest value of a limit's column."""
 
 
+class Mask(models.TextChoices):
+    """What is masked in calls before a worker has them."""
+
+    EMAIL = Personal.EMAIL.value, _("Email addresses")
+    PHONE = Personal.PHONE.value, _("Telephone numbers")
+    CARD = Personal.CARD.value, _("Payment cards")
+    IBAN = Personal.IBAN.value, _("Bank accounts (IBAN)")
+    CPF = Personal.CPF.value, _("Brazilian persons (CPF)")
+    CNPJ = Personal.CNPJ.value, _("Brazilian companies (CNPJ)")
+
+
+class Masking(models.Model):
+    """Kinds of personal data that routers mask in calls; none by default."""
+
+    masks = ArrayField(
+        models.CharField(max_length=10, choices=Mask.choices),
+        default=list,
+        blank=True,
+        db_default=models.Value([], ArrayField(models.CharField(max_length=10))),
+    )
+
+    class Meta:
+        abstract = True
+
+
 PLATFORM_PREFIX = "waypost-"
 """Slugs of the platform's own organisations, such as the one that pays for benchmarks."""
 
 
-class Organisation(RateLimited):
+class Organisation(Masking, RateLimited):
     """The customer that pays. Everything private belongs to exactly one organisation."""
 
     slug = models.SlugField(max_length=60, unique=True)
@@ -238,11 +265,12 @@ def default_scopes() -> list[str]:
     return [Scope.INFERENCE.value]
 
 
-class ApiKey(RateLimited):
+class ApiKey(Masking, RateLimited):
     """A credential of an organisation. Only its digest is stored; the key itself is shown once.
 
-    An empty ``models_allowed`` allows every model. ``rules`` are limits of some of its calls, as
-    ``marketplace.keys.limits.Rule``. ``last_used_at`` is exact to the minute.
+    An empty ``models_allowed`` allows every model. ``masks`` come on top of the organisation's.
+    ``rules`` are limits of some of its calls, as ``marketplace.keys.limits.Rule``.
+    ``last_used_at`` is exact to the minute.
     """
 
     organisation = models.ForeignKey(

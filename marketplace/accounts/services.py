@@ -73,6 +73,16 @@ def organisation_list_apps(*, organisation: Organisation, lists: bool) -> Organi
 
 
 @transaction.atomic
+def organisation_mask(*, organisation: Organisation, masks: Sequence[str]) -> Organisation:
+    """Which personal data routers mask in all its calls, within seconds."""
+    organisation.masks = list(masks)
+    organisation.full_clean()
+    organisation.save(update_fields=["masks"])
+    catalog_changed.send(None)
+    return organisation
+
+
+@transaction.atomic
 def user_update(*, user: User, **changes: str) -> User:
     """Change a person's ``full_name`` or ``language``."""
     for name, value in changes.items():
@@ -141,6 +151,7 @@ def api_key_create(
     models_allowed: Sequence[str] = (),
     expires_at: datetime | None = None,
     rules: Sequence[Mapping[str, Any]] = (),
+    masks: Sequence[str] = (),
     **limits: int | None,
 ) -> tuple[ApiKey, str]:
     """Create a key and publish it. The second value is the key itself, which is not kept."""
@@ -154,6 +165,7 @@ def api_key_create(
         models_allowed=models_allowed,
         expires_at=expires_at,
         rules=rules,
+        masks=masks,
         **limits,
     )
     return row, key
@@ -170,6 +182,7 @@ def api_key_register(
     models_allowed: Sequence[str] = (),
     expires_at: datetime | None = None,
     rules: Sequence[Mapping[str, Any]] = (),
+    masks: Sequence[str] = (),
     **limits: int | None,
 ) -> ApiKey:
     """Store the digest of a given key and publish it. ``limits`` are `LIMIT_FIELDS`."""
@@ -183,6 +196,7 @@ def api_key_register(
         created_by=created_by,
         expires_at=expires_at,
         rules=list(rules),
+        masks=list(masks),
         **limits,
     )
     row.full_clean()
@@ -193,7 +207,7 @@ def api_key_register(
 
 @transaction.atomic
 def api_key_update(*, api_key: ApiKey, **changes: Any) -> ApiKey:
-    """Change a key's name, models, expiry, limits or rules; the routers have it within seconds."""
+    """Change a key's name, models, expiry, limits, rules or masks, within seconds everywhere."""
     for name, value in changes.items():
         setattr(api_key, name, value)
     api_key.full_clean()

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
 from marketplace.accounts.api import OrganisationFilter
-from marketplace.accounts.models import LIMIT_FIELDS, LIMIT_MAX, ApiKey, Scope, User
+from marketplace.accounts.models import LIMIT_FIELDS, LIMIT_MAX, ApiKey, Mask, Scope, User
 from marketplace.accounts.permissions import Permission, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.keys.limits import NANO_MAX, rules_check, rules_of
@@ -41,6 +41,12 @@ class _Checked(serializers.ModelSerializer[ApiKey]):
     rules = RuleSerializer(many=True, required=False)
     models_allowed = serializers.ListField(
         child=serializers.CharField(max_length=120), required=False
+    )
+
+    masks = serializers.ListField(
+        child=serializers.ChoiceField(Mask.choices),
+        required=False,
+        help_text="Personal data that is masked in its calls, besides its organisation's.",
     )
 
     def validate_models_allowed(self, names: list[str]) -> list[str]:
@@ -86,6 +92,7 @@ class ApiKeySerializer(_Checked):
             "models_allowed",
             *LIMIT_FIELDS,
             "rules",
+            "masks",
             "status",
             "created_at",
             "expires_at",
@@ -101,7 +108,7 @@ class ApiKeySerializer(_Checked):
 class ApiKeyChangeSerializer(KnownFieldsOnly, _Checked):
     class Meta:
         model = ApiKey
-        fields = ["name", "models_allowed", "expires_at", *LIMIT_FIELDS, "rules"]
+        fields = ["name", "models_allowed", "expires_at", *LIMIT_FIELDS, "rules", "masks"]
 
 
 class ApiKeyCreatedSerializer(ApiKeySerializer):
@@ -147,7 +154,7 @@ class ApiKeyViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[ApiK
 
     @extend_schema(request=ApiKeyChangeSerializer, responses=ApiKeySerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Change a key's name, models, expiry, limits or rules; null takes a limit away."""
+        """Change a key's name, models, expiry, limits, rules or masks; null takes a limit away."""
         api_key = self.get_object()
         wanted = ApiKeyChangeSerializer(api_key, data=request.data, partial=True)
         wanted.is_valid(raise_exception=True)

@@ -10,7 +10,14 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.accounts.models import LIMIT_FIELDS, LIMIT_MAX, ApiKey, Scope, default_scopes
+from marketplace.accounts.models import (
+    LIMIT_FIELDS,
+    LIMIT_MAX,
+    ApiKey,
+    Mask,
+    Scope,
+    default_scopes,
+)
 from marketplace.billing.budgets.forms import BudgetForm
 from marketplace.keys.limits import NANO_MAX, RULES_MAX, Rule, rules_check, rules_of
 from marketplace.keys.rotation import HOUR, OVERLAP_MAX
@@ -46,6 +53,13 @@ class KeyForm(BudgetForm):
         required=False, input_formats=[MINUTES, "%Y-%m-%dT%H:%M:%S"], label=_("Expires (UTC)")
     )
 
+    masks = forms.MultipleChoiceField(
+        choices=Mask.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label=_("Masked in its calls"),
+    )
+
     def __init__(self, *args: Any, api_key: ApiKey | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.api_key = api_key
@@ -73,13 +87,13 @@ class KeyForm(BudgetForm):
     @property
     def key_fields(self) -> dict[str, Any]:
         """The key's fields of a valid form."""
-        names = ("name", "models_allowed", "expires_at", *LIMIT_FIELDS)
+        names = ("name", "models_allowed", "expires_at", "masks", *LIMIT_FIELDS)
         return {name: self.cleaned_data[name] for name in names}
 
     @classmethod
     def initial_for(cls, row: ApiKey) -> dict[str, Any]:
         """Initial values for the form of a key."""
-        fields = {name: getattr(row, name) for name in ("name", *LIMIT_FIELDS)}
+        fields = {name: getattr(row, name) for name in ("name", "masks", *LIMIT_FIELDS)}
         fields["models_allowed"] = "\n".join(row.models_allowed)
         fields["expires_at"] = row.expires_at and row.expires_at.strftime(MINUTES)
         return fields | cls.initial_of(getattr(row, "budget", None))

@@ -20,7 +20,8 @@ OVERLAP_MAX = timedelta(days=30)
 def api_key_rotate(
     *, api_key: ApiKey, overlap: timedelta, created_by: User | None = None
 ) -> tuple[ApiKey, str]:
-    """Create a key with the old one's name, scopes, models, limits, rules, expiry and budget.
+    """Create a key with the old one's name, scopes, models, limits, rules, masks, expiry and
+    budget.
 
     Returns the row and the key itself. The old one ends after ``overlap`` (at once for none), or
     at its own expiry if that is earlier. The new budget has the same limit and counts from now.
@@ -41,6 +42,7 @@ def api_key_rotate(
         models_allowed=old.models_allowed,
         expires_at=old.expires_at,
         rules=old.rules,
+        masks=old.masks,
         **{name: getattr(old, name) for name in LIMIT_FIELDS},
     )
     budget = Budget.objects.filter(key=old).first()

@@ -233,6 +233,7 @@ def _keys() -> tuple[wire.ApiKey, ...]:
                 )
                 for rule in rules_of(row.rules)
             ),
+            masks=tuple(row.masks),
         )
         for row in rows.select_related("organisation__billing_account").order_by("id")
     )
@@ -241,9 +242,11 @@ def _keys() -> tuple[wire.ApiKey, ...]:
 def _organisations() -> tuple[wire.Organisation, ...]:
     rows = Organisation.objects.order_by("id")
     return tuple(
-        wire.Organisation(row.pk, _limits(row), keeps_responses=row.keeps_responses)
+        wire.Organisation(
+            row.pk, _limits(row), keeps_responses=row.keeps_responses, masks=tuple(row.masks)
+        )
         for row in rows
-        if row.is_limited or not row.keeps_responses
+        if row.is_limited or not row.keeps_responses or row.masks
     )
 
 

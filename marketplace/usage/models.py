@@ -83,6 +83,7 @@ class UsageEvent(models.Model):
     price_class = models.TextField(default=PriceClass.STANDARD, db_default=PriceClass.STANDARD)
     asked = models.TextField(default="", db_default="")
     why = models.TextField(default="", db_default="")
+    masked = models.TextField(default="", db_default="")
     app = models.TextField(default="", db_default="")
     app_title = models.TextField(default="", db_default="")
     provider_account_id = models.BigIntegerField()

@@ -226,11 +226,16 @@ class LimitRule(Struct, frozen=True):
 
 
 class Organisation(Struct, frozen=True):
-    """The organisation that pays. Listed only when it has limits, or keeps no responses."""
+    """The organisation that pays. Listed only when it differs from these defaults.
+
+    ``masks`` are the kinds of personal data (:class:`router.domain.personal.Personal`) that are
+    masked in its calls.
+    """
 
     id: int
     limits: RateLimits = NO_LIMITS
     keeps_responses: bool = True
+    masks: tuple[str, ...] = ()
 
 
 class Budget(Struct, frozen=True, gc=False):
@@ -264,7 +269,8 @@ class ApiKey(Struct, frozen=True):
     """A caller's credential as a digest (:func:`router.domain.keys.digest_key`), never in clear.
 
     An empty ``models`` allows every model. ``expires_at_s`` 0 means never (Unix seconds).
-    ``user_id`` is the member who made it and whose budget it spends, 0 for none.
+    ``user_id`` is the member who made it and whose budget it spends, 0 for none. ``masks`` are
+    masked in its calls besides those of its organisation.
     """
 
     id: int
@@ -277,3 +283,4 @@ class ApiKey(Struct, frozen=True):
     limits: RateLimits = NO_LIMITS
     user_id: int = 0
     rules: tuple[LimitRule, ...] = ()
+    masks: tuple[str, ...] = ()

@@ -173,7 +173,8 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     ``traceparent`` and ``parent_span_id`` come from
     :func:`router.domain.tracing.traceparent_of`. ``end_user`` is that of the header, whatever the
     body says. ``asked`` is what the call names if that is no model (a preset's version, ``auto``),
-    ``why`` says how its model was chosen then. ``fallbacks`` are models to try when ``model``
+    ``why`` says how its model was chosen then. ``masked`` counts, by kind, the personal data that
+    marks stand for in ``fields``. ``fallbacks`` are models to try when ``model``
     cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
     """
 
@@ -189,6 +190,7 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     end_user: str = ""
     asked: str = ""
     why: str = ""
+    masked: tuple[tuple[str, int], ...] = ()
     fallbacks: tuple[str, ...] = ()
     prompt_bytes: int = 0
     aside_bytes: int = 0
@@ -209,6 +211,11 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     def prompt_tokens(self) -> int:
         """The estimated length of the prompt, until a worker has counted it."""
         return self.prompt_bytes // BYTES_PER_TOKEN
+
+
+def masked_text(request: InferenceRequest) -> str:
+    """What was masked, like ``card=1, email=2``; "" for nothing."""
+    return ", ".join(f"{kind}={count}" for kind, count in request.masked)
 
 
 def fallen_back(request: InferenceRequest, id_: str) -> InferenceRequest:

@@ -155,6 +155,7 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
         "finish_reason": record.finish_reason or None,
         "asked": record.asked or None,
         "why": record.why or None,
+        "masked": record.masked or None,
         "app": record.app or None,
         "app_title": record.app_title or None,
         "place": record.place or None,

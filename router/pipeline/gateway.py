@@ -29,6 +29,7 @@ from router.metering.lease import Hold
 from router.metering.vault import Vault
 from router.pipeline.access.authenticate import authenticate
 from router.pipeline.access.limit_rules import limits_by
+from router.pipeline.access.masking import Masking
 from router.pipeline.access.rate_limit import NO_PERMIT, Permit, RateLimiter
 from router.pipeline.access.refusals import Refusals
 from router.pipeline.attempts.attempts import Attempts, Parts
@@ -87,6 +88,7 @@ class Gateway:
         room: WaitingRoom,
         vault: Vault,
         limiter: RateLimiter,
+        masking: Masking,
         recorder: Recorder,
         checkpoint: Callable[[UsageRecord], None],
         hardware_max_s: float,
@@ -104,6 +106,7 @@ class Gateway:
         self._room = room
         self._vault = vault
         self._limiter = limiter
+        self._masking = masking
         self._recorder = recorder
         self._checkpoint = checkpoint
         self._snapshot_age_max_s = snapshot_age_max_s
@@ -235,6 +238,8 @@ class Gateway:
         permit, limits = NO_PERMIT, grant.limits
         if grant.rules:
             limits = limits_by(grant, plan.request)
+        if grant.masks:
+            plan = plan.asking(await self._masking.masked(plan.request, grant.masks))
         if limits:
             permit = await self._limiter.admit(limits, request.prompt_tokens, plan.hold_nano)
         try:

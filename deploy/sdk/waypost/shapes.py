@@ -56,14 +56,16 @@ class Route:
     """What the headers of an answer tell of its call. What they do not tell is None or "".
 
     ``cost_nano_usd`` is billionths of a dollar; of a stream it is not known at its beginning.
-    ``asked`` and ``why`` are of a call that named a preset or ``auto``. ``explained`` is the whole
-    record, where it was asked for.
+    ``asked`` and ``why`` are of a call that named a preset or ``auto``. ``masked`` counts personal
+    data that was masked, like ``card=1, email=2``. ``explained`` is the whole record, where it was
+    asked for.
     """
 
     request_id: str = ""
     model: str = ""
     asked: str = ""
     why: str = ""
+    masked: str = ""
     pool: str = ""
     worker: str = ""
     queue_ms: float | None = None
@@ -81,6 +83,7 @@ def route_of(headers: Mapping[str, str], explained: Any = None) -> Route:
         model=headers.get("x-route-model", ""),
         asked=headers.get("x-route-asked", ""),
         why=headers.get("x-route-why", ""),
+        masked=headers.get("x-route-masked", ""),
         pool=headers.get("x-route-worker-pool", ""),
         worker=headers.get("x-route-worker", ""),
         queue_ms=_number(headers.get("x-route-queue-ms")),

@@ -31,7 +31,7 @@ from marketplace.accounts.invitations.tokens import (
     invitation_url,
     invitation_waiting,
 )
-from marketplace.accounts.models import Invitation, Membership, Organisation, Role, User
+from marketplace.accounts.models import Invitation, Mask, Membership, Organisation, Role, User
 from marketplace.accounts.organisations.current import SESSION_KEY, organisation_required
 from marketplace.accounts.organisations.new_key import new_key_keep
 from marketplace.accounts.permissions import (
@@ -49,6 +49,7 @@ from marketplace.accounts.services import (
     organisation_found,
     organisation_keep_responses,
     organisation_list_apps,
+    organisation_mask,
     organisation_rename,
 )
 from marketplace.accounts.signals import leaving_asked
@@ -109,6 +110,16 @@ def apps(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """Have its applications in public rankings, or not."""
     demand(request, organisation, Permission.ORGANISATION)
     organisation_list_apps(organisation=organisation, lists="list" in request.POST)
+    return redirect("organisation")
+
+
+@require_POST
+@organisation_required
+def masks(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Have kinds of personal data masked in its calls."""
+    demand(request, organisation, Permission.ORGANISATION)
+    wanted = [mask.value for mask in Mask if mask.value in request.POST.getlist("masks")]
+    organisation_mask(organisation=organisation, masks=wanted)
     return redirect("organisation")
 
 
@@ -307,6 +318,7 @@ def _page(
         ],
         "roles": [role for role in Role if role != Role.OWNER or allowed[Permission.OWNERS]],
         "grants": _grants(),
+        "masks": [(mask, mask in organisation.masks) for mask in Mask],
         "may_change": allowed[Permission.MEMBERS],
         "may_rename": allowed[Permission.ORGANISATION],
     }

@@ -47,6 +47,7 @@ def _key_grant(table: RoutingTable, key: ApiKey | None, *, batch: bool = False) 
         models=key.models,
         limits=(*_limits_of(key), *table.limits_of(key.organisation_id)),
         rules=key.rules,
+        masks=table.masks_of(key.organisation_id, key.masks),
         expires_at_s=key.expires_at_s,
         batch=batch,
     )
@@ -78,5 +79,6 @@ def _session_grant(table: RoutingTable, token: str, pepper: bytes, now_s: float)
         table.purse_of(claims.organisation_id, claims.account_id, user_id=claims.user_id),
         user_id=claims.user_id,
         limits=table.limits_of(claims.organisation_id),
+        masks=table.masks_of(claims.organisation_id),
         batch=claims.batch,
     )

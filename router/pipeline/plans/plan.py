@@ -88,6 +88,10 @@ class Plan(Struct, frozen=True):
         """What the call is charged by if the deployment serves it."""
         return deployment.price.in_class(self.price_class)
 
+    def asking(self, request: InferenceRequest) -> "Plan":
+        """The plan with the call in other words."""
+        return msgspec.structs.replace(self, request=request)
+
     def started(self, found: Eligibility) -> "Plan":
         """The plan with the endpoints that there are now; what is held stays."""
         return msgspec.structs.replace(

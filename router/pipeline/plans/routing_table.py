@@ -25,6 +25,7 @@ from router.domain.request import Kind
 from router.pipeline.plans.eligibility import Eligibility
 
 NO_STARTS: Mapping[str, float] = {}
+NO_MASKS: frozenset[str] = frozenset()
 
 
 class Route(Struct, frozen=True):
@@ -59,7 +60,8 @@ class Grant(Struct, frozen=True, gc=False):
     """Who calls, who pays, and until when (Unix seconds, 0 is forever).
 
     An empty ``models`` allows every model. ``limits`` are those of the key and the organisation,
-    ``rules`` the key's limits of some calls. ``batch`` says that a batch calls for them.
+    ``rules`` the key's limits of some calls. ``masks`` are the kinds of personal data that are
+    masked in their calls. ``batch`` says that a batch calls for them.
     """
 
     organisation_id: int
@@ -69,6 +71,7 @@ class Grant(Struct, frozen=True, gc=False):
     models: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
     rules: tuple[LimitRule, ...] = ()
+    masks: frozenset[str] = NO_MASKS
     expires_at_s: int = 0
     batch: bool = False
 
@@ -99,7 +102,8 @@ class RoutingTable(Struct, frozen=True):
     ``by_slug`` has the names of the market's models that are called so after their author.
     ``keys`` are by digest, ``keys_by_id`` the same ones by id, ``limits`` and ``budgets`` by
     organisation, ``ended_sessions`` by user, ``presets`` by organisation and name. ``unkept`` are
-    organisations that keep no responses. Authentication fills ``seen`` with the grants of keys
+    organisations that keep no responses, ``masks`` what is masked in an organisation's calls.
+    Authentication fills ``seen`` with the grants of keys
     already used with this table, so that they need no digest. It goes when the table goes.
     """
 
@@ -114,6 +118,7 @@ class RoutingTable(Struct, frozen=True):
         default_factory=dict[int, list[EndedSession]]
     )
     unkept: frozenset[int] = frozenset()
+    masks: dict[int, frozenset[str]] = field(default_factory=dict[int, frozenset[str]])
     presets: dict[tuple[int, str], Preset] = field(default_factory=dict[tuple[int, str], Preset])
     by_slug: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     stand_ins: dict[int, dict[str, Model]] = field(default_factory=dict[int, dict[str, Model]])
@@ -137,6 +142,10 @@ class RoutingTable(Struct, frozen=True):
         limits = self.limits.get(organisation_id)
         scope = f"org:{organisation_id}"
         return (Limit(scope, limits, "this organisation is"),) if limits else ()
+
+    def masks_of(self, organisation_id: int, others: tuple[str, ...] = ()) -> frozenset[str]:
+        """What is masked in an organisation's calls, and what others ask for besides."""
+        return self.masks.get(organisation_id, NO_MASKS).union(others)
 
     def budget_of(self, organisation_id: int, key_id: int) -> int:
         """The id of a key's own budget, 0 if it has none."""
@@ -202,6 +211,7 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         budgets=budgets,
         ended_sessions=ended_sessions,
         unkept=frozenset(row.id for row in snapshot.organisations if not row.keeps_responses),
+        masks={row.id: frozenset(row.masks) for row in snapshot.organisations if row.masks},
         presets={(preset.organisation_id, preset.name): preset for preset in snapshot.presets},
         by_slug=_by_slug(snapshot.models),
         stand_ins=_stand_ins(snapshot.models),

@@ -5,6 +5,7 @@ from typing import Any
 from router.domain.catalog import Endpoint
 from router.domain.money import format_usd
 from router.domain.pricing import charge_lines
+from router.domain.request import masked_text
 from router.pipeline.plans.plan import Plan
 from router.pipeline.settlement.settle import Settlement
 from router.pipeline.settlement.trace import Trace
@@ -47,6 +48,8 @@ def route_headers(
         headers.append(("x-route-asked", request.asked))
     if request.why:
         headers.append(("x-route-why", request.why))
+    if request.masked:
+        headers.append(("x-route-masked", masked_text(request)))
     if trace.told is not None:
         headers.append(("x-route-place", str(trace.told.place)))
         headers.append(("x-route-eta-ms", str(round(trace.told.eta_s * 1e3))))
@@ -71,6 +74,7 @@ def route_report(
         "request_id": request.id,
         "asked": request.asked or None,
         "why": request.why or None,
+        "masked": masked_text(request) or None,
         "pool": endpoint.pool.name,
         "worker": endpoint.worker.id,
         "hardware": endpoint.pool.hardware,

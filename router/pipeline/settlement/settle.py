@@ -11,6 +11,7 @@ from router.domain.money import commission_nano
 from router.domain.outcome import BILLED, Outcome
 from router.domain.pricing import Usage, charge_nano
 from router.domain.protocols import KINDS
+from router.domain.request import masked_text
 from router.metering.lease import Hold
 from router.pipeline.access.rate_limit import NO_PERMIT, Permit
 from router.pipeline.plans.plan import Plan
@@ -206,6 +207,7 @@ class CallAccount:
             app_title=request.app.title,
             asked=request.asked,
             why=request.why,
+            masked=masked_text(request),
             model=request.model,
             kind=request.kind,
             outcome=settlement.outcome,

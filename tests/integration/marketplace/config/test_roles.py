@@ -65,6 +65,7 @@ PAGES = [
     Write("post", "/organisation/rename", P.ORGANISATION, {"name": "New"}, "organisation-rename"),
     Write("post", "/organisation/responses", P.ORGANISATION, {}, "organisation-responses"),
     Write("post", "/organisation/apps", P.ORGANISATION, {}, "organisation-apps"),
+    Write("post", "/organisation/masks", P.ORGANISATION, {}, "organisation-masks"),
     Write(
         "post",
         "/organisation/invite",

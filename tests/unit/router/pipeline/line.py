@@ -11,6 +11,7 @@ from math import inf
 import msgspec
 
 from router.adapters.memory import MemoryBank, MemoryLedger
+from router.adapters.patterns import PatternDetector
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import ApiKey, Deployment, Endpoint, Model, Pool, Worker
@@ -20,6 +21,7 @@ from router.domain.pricing import Price, Usage
 from router.domain.protocols import PROTOCOL_KINDS
 from router.domain.request import InferenceRequest, Kind
 from router.metering.vault import Vault
+from router.pipeline.access.masking import Masking
 from router.pipeline.access.rate_limit import RateLimiter
 from router.pipeline.access.refusals import Refusals
 from router.pipeline.attempts.attempts import Attempts
@@ -213,6 +215,7 @@ class Line:
             ),
             vault=self.vault,
             limiter=RateLimiter(asyncio.get_running_loop().time),
+            masking=Masking(PatternDetector()),
             recorder=self.meters,
             checkpoint=self.checkpoints.append,
             hardware_max_s=Limits().hardware_max_s,
