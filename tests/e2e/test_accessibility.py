@@ -45,8 +45,8 @@ def violations(page: Page) -> list[str]:
 
 
 def cut_off(page: Page) -> list[str]:
-    """Tables with more to the side that don't show it or lose their first column, and filters that
-    scroll beside others.
+    """Tables with more to the side that don't show it or lose their first column, those with a
+    column out of sight on a phone, and filters that scroll beside others.
     """
     found: list[str] = page.evaluate(
         """() => {
@@ -57,9 +57,13 @@ def cut_off(page: Page) -> list[str]:
             const first = wrap.querySelector("tr > :first-child");
             return !(fade > 0) || getComputedStyle(first).position !== "sticky";
           }).map((wrap) => `blind to the side: ${wrap.textContent.trim().slice(0, 40)}`);
+          // Not models side by side, nor a table to fill in: it has its model's columns.
+          const hides = innerWidth > 640 ? [] : wide.filter(
+            (wrap) => !wrap.querySelector(".side-by-side, input[type=number]")
+          ).map((wrap) => `columns out of sight: ${wrap.textContent.trim().slice(0, 40)}`);
           const lists = [...document.querySelectorAll(".facet-list")].filter(
             (list) => list.checkVisibility() && list.scrollHeight > list.clientHeight);
-          return lists.length > 1 ? [...blind, "several filters scroll"] : blind;
+          return [...blind, ...hides, ...(lists.length > 1 ? ["several filters scroll"] : [])];
         }"""
     )
     return found
