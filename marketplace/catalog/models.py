@@ -73,6 +73,7 @@ class Task(models.TextChoices):
     MODERATION = "moderation", _("Moderation")
     IMAGE = "image", _("Image generation")
     SPEECH = "speech", _("Speech")
+    TRANSCRIPTION = "transcription", _("Transcription")
     TABULAR = "tabular", _("Tabular")
     VISION = "vision", _("Vision")
 

@@ -21,6 +21,7 @@ ITEMS: dict[str, Promise] = {
     "search_units": gettext_lazy("Search units"),
     "inputs": gettext_lazy("Inputs"),
     "characters": gettext_lazy("Characters"),
+    "audio_seconds": gettext_lazy("Seconds of sound"),
     "images": gettext_lazy("Images"),
     "hardware_ms": gettext_lazy("Seconds of hardware"),
 }
@@ -30,6 +31,7 @@ PER_UNIT: dict[str, Promise] = {
     "search_units": gettext_lazy("per search unit"),
     "inputs": gettext_lazy("per input"),
     "characters": gettext_lazy("per character"),
+    "audio_seconds": gettext_lazy("per second of sound"),
 }
 """What an offer's ``row_nano`` is for, by its unit."""
 DECIMALS_MIN, DECIMALS_MAX = 2, 6

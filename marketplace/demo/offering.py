@@ -13,6 +13,7 @@ from marketplace.demo.schemas import (
     IMAGE_INPUT,
     MODERATION_INPUT,
     PROMPT_INPUT,
+    RECORDING_INPUT,
     RERANK_INPUT,
     SPEECH_INPUT,
 )
@@ -417,6 +418,21 @@ EMULATED_MODELS = (
         prices={
             "emulated-rtx4090": Price(id=0, row_nano=2_000),
             "emulated-cpu": Price(id=0, row_nano=1_000),
+        },
+    ),
+    DemoModel(
+        name="emulated/whisper-large-v3",
+        display_name="Whisper Large v3 (emulated)",
+        task="transcription",
+        description="Recordings become text: here one sentence that says how long they are."
+        + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/whisper-large-v3",
+        input_schema=RECORDING_INPUT,
+        prices={
+            "emulated-h100": Price(id=0, row_nano=60_000),
+            "emulated-rtx4090": Price(id=0, row_nano=30_000),
         },
     ),
     DemoModel(

@@ -53,6 +53,14 @@ SPEECH_INPUT = {
         "response_format": {"enum": ["wav", "pcm"]},
     },
 }
+RECORDING_INPUT = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "contentMediaType": "audio/*"},
+        "response_format": {"enum": ["json", "text", "srt", "verbose_json", "vtt"]},
+    },
+}
 
 
 def _column(title: str, default: float, low: float, high: float, **more: Any) -> dict[str, Any]:

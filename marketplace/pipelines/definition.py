@@ -166,8 +166,8 @@ def _schema_problems(definition: Definition) -> Iterator[Problem]:
 
 def _field_problems(model: AIModel, given: Mapping[str, Any], place: str) -> Iterator[Problem]:
     kind = usual_kind(model.task)
-    if kind is not None and kind.gives:
-        said = _("%(name)s does not answer in JSON, so it is no stage") % {"name": model.name}
+    if kind is not None and not kind.is_json:
+        said = _("%(name)s takes or gives sound, so it is no stage") % {"name": model.name}
         yield Problem(place, said)
         return
     if kind is not None:

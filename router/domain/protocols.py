@@ -14,9 +14,9 @@ class KindRow(Struct, frozen=True):
     """A kind of call.
 
     ``operation`` is its name in traces. ``path`` is where OpenAI-compatible workers take it, and
-    ``prompt`` the field of the prompt; empty for tensors. What ``generates`` answers token by
-    token, and may be streamed. ``gives`` is how the type of an answer begins that is bytes, which
-    are always streamed.
+    ``prompt`` the field of the prompt; empty for tensors and forms. What ``generates`` answers
+    token by token, and may be streamed. ``gives`` is how the type of an answer begins that is
+    bytes, which are always streamed.
     """
 
     operation: str
@@ -26,9 +26,14 @@ class KindRow(Struct, frozen=True):
     gives: str = ""
 
     @property
+    def is_json(self) -> bool:
+        """Whether a call and its answer are JSON."""
+        return bool(self.prompt) and not self.gives
+
+    @property
     def counts_tokens(self) -> bool:
         """Whether workers report the tokens of a call."""
-        return bool(self.path) and not self.gives
+        return self.is_json
 
 
 KINDS: Mapping[Kind, KindRow] = {
@@ -39,6 +44,7 @@ KINDS: Mapping[Kind, KindRow] = {
     Kind.MODERATION: KindRow("moderation", "/v1/moderations", "input"),
     Kind.IMAGE: KindRow("image_generation", "/v1/images/generations", "prompt"),
     Kind.SPEECH: KindRow("speech", "/v1/audio/speech", "input", gives="audio/"),
+    Kind.TRANSCRIPTION: KindRow("transcription", "/v1/audio/transcriptions"),
     Kind.INFER: KindRow("infer"),
 }
 """The operations are those of OpenTelemetry's conventions, but for those that it does not name."""
@@ -64,6 +70,9 @@ TASKS: Mapping[str, TaskRow] = {
     "moderation": TaskRow((Kind.MODERATION,), "inputs", takes=("text",), gives=("scores",)),
     "image": TaskRow((Kind.IMAGE,), takes=("text",), gives=("image",)),
     "speech": TaskRow((Kind.SPEECH,), "characters", takes=("text",), gives=("audio",)),
+    "transcription": TaskRow(
+        (Kind.TRANSCRIPTION,), "audio_seconds", takes=("audio",), gives=("text",)
+    ),
     "tabular": TaskRow((Kind.INFER,)),
     "vision": TaskRow((Kind.INFER,)),
 }
@@ -95,9 +104,6 @@ def protocols_of(task: str) -> tuple[str, ...]:
 
 
 def usual_kind(task: str) -> KindRow | None:
-    """How a task's models are called in JSON; None if they take tensors.
-
-    What it ``gives`` may still be something else.
-    """
+    """How a task's models are usually called; None if they take tensors."""
     kind = KINDS[TASKS[task].kinds[0]]
     return kind if kind.path else None

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     MODERATION = "moderation"
     IMAGE = "image"
     SPEECH = "speech"
+    TRANSCRIPTION = "transcription"
     INFER = "infer"
 
 
@@ -164,11 +165,11 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     """A validated call.
 
     ``fields`` are the top-level JSON fields as raw bytes (OpenAI shapes). ``payload`` is the body
-    as it came (OIP), and ``payload_headers`` describe it. ``bound`` is the most that the call can
-    consume. ``prompt_bytes`` counts the bytes of its text; tokens that a prompt lists count as
-    the bytes of as much text. ``aside_bytes`` counts whatever else a worker may put into a prompt.
-    ``texts`` is the number of prompts. ``prompt_tokens_min`` is the least that the longest prompt
-    has in any vocabulary. ``modalities`` is what the prompt holds besides text.
+    as it came (OIP) or a form's file, and ``payload_headers`` describe it. ``bound`` is the most
+    that the call can consume. ``prompt_bytes`` counts the bytes of its text; tokens that a prompt
+    lists count as the bytes of as much text. ``aside_bytes`` counts whatever else a worker may put
+    into a prompt. ``texts`` is the number of prompts. ``prompt_tokens_min`` is the least that the
+    longest prompt has in any vocabulary. ``modalities`` is what the prompt holds besides text.
 
     ``traceparent`` and ``parent_span_id`` come from
     :func:`router.domain.tracing.traceparent_of`. ``end_user`` is that of the header, whatever the

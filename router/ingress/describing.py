@@ -53,10 +53,11 @@ def operation(
     key: str | None = "key",
     query: str = "",
     binary: str = "",
+    form: str = "",
 ) -> Schema:
     """One operation: its input, its answer, and the shape of its errors.
 
-    An answer of the type ``binary`` has no shape.
+    An answer of the type ``binary`` has no shape. The input is JSON, or of the type ``form``.
     """
     described: Schema = {
         "summary": summary,
@@ -70,7 +71,8 @@ def operation(
         "security": [{key: []}] if key else [],
     }
     if takes:
-        described["requestBody"] = {"required": True, "content": content(ref(takes))}
+        taken = {form: {"schema": ref(takes)}} if form else content(ref(takes))
+        described["requestBody"] = {"required": True, "content": taken}
     if query:
         described["parameters"] = [{"name": query, "in": "query", "required": True, "schema": TEXT}]
     return described

@@ -51,6 +51,7 @@ from router.scheduling.fleet.worker import Attempt
 from router.scheduling.waiting.standing import Standing
 
 T = TypeVar("T")
+JSON = "application/json"
 
 
 class Client(Protocol):
@@ -278,7 +279,7 @@ class Gateway:
         headers.extend(answer.headers)
         report = self._report(plan, trace, endpoint, account, settlement, now_s)
         body = answer.body
-        if plan.request.kind is not Kind.INFER:
+        if plan.request.kind is not Kind.INFER and answer.content_type == JSON:
             body = with_cost(body, settlement.charge_nano)
         await client.answer(headers, body, report)
 

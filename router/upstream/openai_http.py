@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from router.contracts.completion import Choice, Completion, decode_completion
+from router.contracts.form import Part, form_of
 from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint, Worker
@@ -37,11 +38,18 @@ PROBES: Mapping[str, Mapping[str, object]] = {
 }
 """The fields of the smallest call, by task."""
 
+SILENCE = (
+    b"RIFF\x64\x06\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0"
+    b"data\x40\x06\0\0" + bytes(1_600)
+)
+"""A tenth of a second of nothing, at 8 kHz in 16 bits."""
+
 _encode = msgspec.json.Encoder().encode
 _WITH_USAGE = Raw(b'{"include_usage":true}')
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_given = msgspec.json.Decoder(str | list[str]).decode
 
 
 def without_key(_: Worker) -> bytes:
@@ -68,12 +76,13 @@ class OpenAIUpstream:
         Some kinds of calls have other answers: see :mod:`router.upstream.readings`.
         """
         url = endpoint.worker.url + KINDS[request.kind].path
+        headers = _headers(request) + self._key_line(endpoint.worker)
+        if KINDS[request.kind].prompt:
+            sent = render(request, endpoint)
+        else:
+            headers, sent = as_form(request, endpoint, headers)
         _, body = await post_for_answer(
-            self._client,
-            url,
-            _headers(request) + self._key_line(endpoint.worker),
-            render(request, endpoint),
-            self._limits.answer_bytes_max,
+            self._client, url, headers, sent, self._limits.answer_bytes_max
         )
         if (read := READINGS.get(request.kind)) is not None:
             return read(request, body)
@@ -124,11 +133,29 @@ class OpenAIUpstream:
 
     async def probe(self, endpoint: Endpoint) -> None:
         """Make the smallest call of its task: ask for one token, or about one short text."""
-        fields = {"model": endpoint.deployment.upstream_model, **PROBES[endpoint.task]}
-        url = endpoint.worker.url + KINDS[TASKS[endpoint.task].kinds[0]].path
-        await post_for_answer(
-            self._client, url, JSON, _encode(fields), self._limits.answer_bytes_max
-        )
+        model, url = endpoint.deployment.upstream_model, endpoint.worker.url
+        url += KINDS[TASKS[endpoint.task].kinds[0]].path
+        headers, body = JSON, _encode({"model": model, **PROBES.get(endpoint.task, {})})
+        if endpoint.task == "transcription":
+            kind, body = form_of({"model": model}, Part("file", SILENCE, "a.wav", "audio/wav"))
+            headers = type_line(kind)
+        await post_for_answer(self._client, url, headers, body, self._limits.answer_bytes_max)
+
+
+def type_line(content_type: str) -> bytes:
+    """The header of that type."""
+    return b"Content-Type: %b\r\n" % content_type.encode()
+
+
+def as_form(request: InferenceRequest, endpoint: Endpoint, headers: bytes) -> tuple[bytes, bytes]:
+    """The headers and the body of a call that is a form: its fields, and its file."""
+    fields = {
+        name: _decode_given(given) for name, given in request.fields.items() if name not in OURS
+    }
+    described = dict(request.payload_headers)
+    file = Part("file", request.payload, described["filename"], described["content-type"])
+    kind, body = form_of({**fields, "model": endpoint.deployment.upstream_model}, file)
+    return headers.replace(JSON, type_line(kind), 1), body
 
 
 def _headers(request: InferenceRequest) -> bytes:

@@ -11,17 +11,20 @@ from msgspec import Raw
 from router.contracts.images import Images, check_images, decode_images
 from router.contracts.moderation import decode_moderation
 from router.contracts.ranking import decode_ranking, ranking_body
+from router.contracts.sound import seconds_billed
 from router.contracts.text_usage import TextUsage, tokens_told
+from router.contracts.transcription import decode_transcription
 from router.contracts.wire import UNREADABLE
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
 from router.ports.upstream import Answer, UpstreamFailed
 
-JSON = "application/json"
+JSON, TEXT = "application/json", "text/plain; charset=utf-8"
 
 Reading = Callable[[InferenceRequest, bytes], Answer]
 """Checks a worker's answer to a call. Raises ``UpstreamFailed``."""
 
+_decode_text = msgspec.json.Decoder(str).decode
 _decode_texts = msgspec.json.Decoder(list[str]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -70,6 +73,25 @@ def _images(request: InferenceRequest, body: bytes) -> Answer:
     return Answer(_told(request, fields, usage), JSON, used)
 
 
+def _transcription(request: InferenceRequest, body: bytes) -> Answer:
+    """In JSON, or as text, which no worker can say a length with."""
+    wanted = request.fields.get("response_format")
+    if wanted is not None and _decode_text(wanted) not in ("json", "verbose_json"):
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise UpstreamFailed("bad_json", str(error)) from error
+        return Answer(body, TEXT, Usage(rows=seconds_billed(request.payload, None)))
+    try:
+        transcription = decode_transcription(body)
+        fields = _decode_fields(body)
+    except UNREADABLE as error:
+        raise UpstreamFailed("bad_json", str(error)) from error
+    seconds = seconds_billed(request.payload, transcription.seconds)
+    fields["usage"] = Raw(_encode({"type": "duration", "seconds": seconds}))
+    return Answer(_encode(fields), JSON, Usage(rows=seconds))
+
+
 def _told(request: InferenceRequest, fields: dict[str, Raw], usage: object) -> bytes:
     """A worker's answer under the public name, and with a usage, to which the cost is added."""
     fields["model"] = Raw(_encode(request.model))
@@ -82,4 +104,5 @@ READINGS: Mapping[Kind, Reading] = {
     Kind.RERANK: _ranking,
     Kind.MODERATION: _moderation,
     Kind.IMAGE: _images,
+    Kind.TRANSCRIPTION: _transcription,
 }

@@ -7,7 +7,17 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
-TASKS = ("chat", "embeddings", "rerank", "moderation", "image", "speech", "tabular", "vision")
+TASKS = (
+    "chat",
+    "embeddings",
+    "rerank",
+    "moderation",
+    "image",
+    "speech",
+    "transcription",
+    "tabular",
+    "vision",
+)
 
 LOADS_MAX = 16
 LOAD_MAX = 4_096.0
@@ -40,8 +50,8 @@ class Plan:
     and of its further ones each within ``tpot_slo_ms`` (0: not asked). Prompts have
     ``prompt_tokens`` and answers ``completion_tokens``, those of chats on average
     (:mod:`.requests`). ``rows`` are a tabular or
-    vision request's, the images of an image request, or the texts of ``prompt_tokens`` of an
-    embeddings, reranking or moderation request.
+    vision request's, the images of an image request, the seconds of a recording, or the texts of
+    ``prompt_tokens`` of an embeddings, reranking or moderation request.
     """
 
     task: str
@@ -108,6 +118,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "moderation": {"loads": (1, 2, 4, 8, 16), "samples_min": 200, "slo_ms": 200.0},
     "image": {"loads": (1, 2, 4), "samples_min": 16, "slo_ms": 30_000.0, "warm_up": 2},
     "speech": {"loads": (1, 2, 4, 8), "slo_ms": 5_000.0},
+    "transcription": {"loads": (1, 2, 4), "samples_min": 32, "slo_ms": 10_000.0, "rows": 10},
     "tabular": {"loads": (1, 2, 4, 8, 16, 32), "samples_min": 200, "slo_ms": 100.0},
     "vision": {"loads": (1, 2, 4, 8), "slo_ms": 500.0},
 }

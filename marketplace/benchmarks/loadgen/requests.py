@@ -1,7 +1,9 @@
 """The requests of a benchmark: synthetic and seeded, never what a customer sent. No Django."""
 
+import io
 import json
 import random
+import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from marketplace.benchmarks.loadgen.plan import Plan
+from router.contracts.form import Part, form_of
 from router.contracts.oip import DTYPES
 
+SAMPLE_HZ = 8_000
 LIBRARY_MAX = 256
 """Most requests of a library, from which LoadGen draws again and again."""
 LIBRARY_BYTES_MAX = 32 * 1024 * 1024
@@ -73,6 +77,17 @@ def prompt(rng: random.Random, tokens: int) -> str:
     return " ".join((SEQUENCE, *words))
 
 
+def silence(seconds: int) -> bytes:
+    """A wave file of nothing, at 8 kHz in 8 bits."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(1)
+        sound.setframerate(SAMPLE_HZ)
+        sound.writeframes(bytes([128]) * (seconds * SAMPLE_HZ))
+    return file.getvalue()
+
+
 def openai_body(plan: Plan, model: str, index: int, *, exact: bool) -> Body:
     """With ``exact`` the engine is asked not to stop early; only a worker can be asked that."""
     rng = random.Random(f"{plan.seed}/{index}")
@@ -94,6 +109,10 @@ def openai_body(plan: Plan, model: str, index: int, *, exact: bool) -> Body:
     if plan.task == "speech":
         text = prompt(rng, plan.prompt_tokens)
         return Body("/v1/audio/speech", _json({"model": model, "input": text, "voice": "alloy"}))
+    if plan.task == "transcription":
+        sound = silence(plan.rows)
+        kind, form = form_of({"model": model}, Part("file", sound, "a.wav", "audio/wav"))
+        return Body("/v1/audio/transcriptions", form, headers=(("content-type", kind),))
     tokens = round(plan.prompt_tokens * PROMPT_SHARES[index % 3])
     answer = round(plan.completion_tokens * ANSWER_SHARES[index // 3 % 3])
     call: dict[str, Any] = {

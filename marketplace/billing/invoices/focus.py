@@ -57,6 +57,7 @@ METERS = {
     "search_units": ("Search units", "Search Units"),
     "inputs": ("Inputs", "Inputs"),
     "characters": ("Characters", "Characters"),
+    "audio_seconds": ("Sound", "Seconds"),
     "images": ("Images", "Images"),
     "hardware_ms": ("Hardware time", "Milliseconds"),
 }

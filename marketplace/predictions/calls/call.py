@@ -70,9 +70,9 @@ def call_of(asked: AIModel | StandIn, given: Any) -> Call:
     for own, place in OWN_FIELDS.items():
         if own in given:
             raise InputInvalid(f"{own} belongs {place}", f"input.{own}")
-    if kind.gives:
+    if not kind.is_json:
         raise InputInvalid(
-            f"{model.name} answers with {kind.gives}…, which no prediction keeps: call {kind.path}",
+            f"{model.name} takes or gives sound, which no prediction keeps: call {kind.path}",
             "model",
         )
     path = _path_of(kind, given)

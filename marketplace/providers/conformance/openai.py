@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from marketplace.benchmarks.loadgen.requests import silence
 from marketplace.providers.conformance.checks import Check
 from marketplace.providers.conformance.findings import (
     FAIL,
@@ -23,9 +24,11 @@ from marketplace.providers.conformance.findings import (
     unanswered,
 )
 from marketplace.providers.conformance.http import Client
+from router.contracts.form import Part, form_of
 
 CHAT, EMBEDDINGS, MODELS = "/v1/chat/completions", "/v1/embeddings", "/v1/models"
 RERANK, MODERATIONS = "/v1/rerank", "/v1/moderations"
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
 IMAGES, SPEECH = "/v1/images/generations", "/v1/audio/speech"
 QUESTION = "Write one sentence about the sea."
 TOKENS_ASKED = 24
@@ -71,6 +74,7 @@ async def check_openai(client: Client, target: Target) -> AsyncIterator[Finding]
         "moderation": _moderation,
         "image": _image,
         "speech": _speech,
+        "transcription": _transcription,
     }
     async for finding in checks[target.task](client, target):
         yield finding
@@ -178,6 +182,23 @@ async def _speech(client: Client, target: Target) -> AsyncIterator[Finding]:
     else:
         yield found(Check.PLAIN_CALL, reply, FAIL, "no_sound", type=kind or "–")
     yield await _bad_request(client, SPEECH, target)
+
+
+async def _transcription(client: Client, target: Target) -> AsyncIterator[Finding]:
+    file = Part("file", silence(1), "silence.wav", "audio/wav")
+    kind, form = form_of({"model": target.model}, file)
+    sent = f"POST {TRANSCRIPTIONS}: a form with a second of silence"
+    reply = await client.post(TRANSCRIPTIONS, form, {"content-type": kind}, sent)
+    wrong = unanswered(Check.PLAIN_CALL, reply)
+    if wrong:
+        yield wrong
+        return
+    yield (
+        found(Check.PLAIN_CALL, reply)
+        if isinstance(reply.body().get("text"), str)
+        else found(Check.PLAIN_CALL, reply, FAIL, "no_text")
+    )
+    yield await _bad_request(client, TRANSCRIPTIONS, target)
 
 
 def _is_ranking(results: Any, documents: int) -> bool:

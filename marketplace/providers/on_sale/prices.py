@@ -28,6 +28,7 @@ TYPICAL_BY_TASK = {
     Task.MODERATION: Usage(rows=1),
     Task.IMAGE: Usage(images=1),
     Task.SPEECH: Usage(rows=500),
+    Task.TRANSCRIPTION: Usage(rows=60),
     Task.TABULAR: Usage(rows=1),
     Task.VISION: Usage(rows=1, images=1),
 }

@@ -18,6 +18,7 @@ MODALITIES: dict[str, Promise] = {
     "text": gettext_lazy("Text"),
     "table": gettext_lazy("Table rows"),
     "image": gettext_lazy("Images"),
+    "audio": gettext_lazy("Sound"),
 }
 TASKS_BY_MODALITY = {
     "text": (
@@ -30,6 +31,7 @@ TASKS_BY_MODALITY = {
     ),
     "table": (Task.TABULAR,),
     "image": (Task.VISION,),
+    "audio": (Task.TRANSCRIPTION,),
 }
 """The tasks by the modality of their input."""
 KINDS: dict[str, Promise] = {

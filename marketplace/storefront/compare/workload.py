@@ -52,6 +52,7 @@ FIELDS_BY_TASK = {
     Task.MODERATION: ("rows",),
     Task.IMAGE: ("images",),
     Task.SPEECH: ("rows",),
+    Task.TRANSCRIPTION: ("rows",),
     Task.TABULAR: ("rows",),
     Task.VISION: ("images",),
 }

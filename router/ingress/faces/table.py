@@ -11,6 +11,7 @@ from router.ingress.faces import (
     oip,
     rerank,
     speech,
+    transcriptions,
 )
 from router.ingress.faces.face import Face
 from router.ingress.faces.messages import face as messages
@@ -27,6 +28,7 @@ ALL = (
     moderations.FACE,
     images.FACE,
     speech.FACE,
+    transcriptions.FACE,
     oip.FACE,
 )
 FACES: Mapping[str, Face] = {face.path: face for face in ALL if not face.is_root}

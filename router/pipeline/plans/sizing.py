@@ -17,7 +17,7 @@ def size_features(request: InferenceRequest) -> tuple[float, ...]:
     if request.kind is Kind.INFER:
         return (float(len(request.payload)), float(request.bound.rows))
     if not KINDS[request.kind].generates:
-        return (float(request.prompt_bytes),)
+        return (float(request.prompt_bytes or request.bound.rows),)
     return (
         request.prompt_bytes / BYTES_PER_TOKEN,
         float(request.bound.completion_tokens or request.completion_tokens_asked),

@@ -158,6 +158,16 @@ MODELS = {
             flop_per_item=4e9,
         ),
         EmulatedModel(
+            "emulated/whisper-large-v3",
+            "transcription",
+            1.55e9,
+            1.55e9,
+            2,
+            "Radford et al. 2022: 1.55e9 parameters, of which 0.64e9 encode 50 frames a second; "
+            "3 tokens a second are assumed",
+            flop_per_item=2 * 0.64e9 * 50 + 2 * 0.9e9 * 3,
+        ),
+        EmulatedModel(
             "emulated/resnet-50",
             "vision",
             25.6e6,

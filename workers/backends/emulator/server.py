@@ -16,6 +16,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from router.contracts.form import FormInvalid, parts_of
+from router.contracts.sound import is_sound, seconds_billed
 from router.simulator.engines.batching import Sequence
 from workers.backends.emulator.engine import Answer
 from workers.backends.emulator.fleet import WORKERS
@@ -133,6 +135,7 @@ def make_app(*, seed: int) -> web.Application:
     app.router.add_post("/{worker}/v1/moderations", moderations)
     app.router.add_post("/{worker}/v1/images/generations", images)
     app.router.add_post("/{worker}/v1/audio/speech", speech)
+    app.router.add_post("/{worker}/v1/audio/transcriptions", transcriptions)
     app.router.add_post("/{worker}/v2/models/{model:.+}/infer", infer)
     app.router.add_get("/{worker}/v2/health/ready", health)
     app.router.add_get("/{worker}/v1/models", models)
@@ -287,6 +290,33 @@ async def speech(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def transcriptions(request: web.Request) -> web.Response:
+    """``/v1/audio/transcriptions``: says how long the recording is. Nobody listens to it."""
+    worker = _worker(request)
+    try:
+        parts = parts_of(request.headers.get("content-type", ""), await request.read())
+    except FormInvalid as error:
+        raise _refusal(web.HTTPBadRequest, str(error)) from error
+    fields = {part.name: part.content for part in parts}
+    sound = fields.get("file", b"")
+    if not is_sound(sound[:16]):
+        raise _refusal(web.HTTPBadRequest, "file is no recording")
+    model = _known(fields.get("model", b"").decode(errors="replace"), "transcription")
+    seconds = seconds_billed(sound, None)
+    async with worker.slot():
+        profile = worker.worker.profile(model)
+        await worker.spend(profile.items_s(seconds, worker.running) * worker.jitter())
+    text = f"This is an emulated transcription of {seconds} s of sound: no model ran."
+    wanted = fields.get("response_format", b"json").decode(errors="replace")
+    if wanted not in ("json", "verbose_json"):
+        return web.Response(text=subtitled(text, seconds, wanted))
+    body: dict[str, Any] = {"text": text, "usage": {"type": "duration", "seconds": seconds}}
+    if wanted == "verbose_json":
+        segment = {"id": 0, "start": 0.0, "end": float(seconds), "text": text}
+        body |= {"language": "english", "duration": float(seconds), "segments": [segment]}
+    return _json_response({**body, "emulated": True})
+
+
 async def infer(request: web.Request) -> web.Response:
     """OIP ``infer`` of the image model, embeddings and rerankers; images are not looked at."""
     worker = _worker(request)
@@ -374,6 +404,16 @@ def judged(text: str) -> dict[str, Any]:
     found = {name: not words.isdisjoint(re.split("[/-]", name)) for name in CATEGORIES}
     scores = {name: 0.9 if is_found else 0.01 for name, is_found in found.items()}
     return {"flagged": any(found.values()), "categories": found, "category_scores": scores}
+
+
+def subtitled(text: str, seconds: int, wanted: str) -> str:
+    """One line as a subtitle (``srt``, ``vtt``), or as it is."""
+    end = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    frames = {
+        "srt": f"1\n00:00:00,000 --> {end},000\n{text}\n",
+        "vtt": f"WEBVTT\n\n00:00:00.000 --> {end}.000\n{text}\n",
+    }
+    return frames.get(wanted, f"{text}\n")
 
 
 def tone(characters: int) -> bytes:

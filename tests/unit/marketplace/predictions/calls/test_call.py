@@ -108,9 +108,10 @@ def test_what_else_takes_json_is_called_at_its_own_path(
         call_of(model_of(task), {})
 
 
-def test_sound_is_no_prediction() -> None:
-    with pytest.raises(InputInvalid, match="audio"):
-        call_of(model_of("speech"), {"input": "x", "voice": "y"})
+@pytest.mark.parametrize("task", ["speech", "transcription"])
+def test_sound_is_no_prediction(task: str) -> None:
+    with pytest.raises(InputInvalid, match="call /v1/audio"):
+        call_of(model_of(task), {"input": "x", "voice": "y"})
 
 
 def test_rows_of_a_table_are_a_tensor() -> None:
