@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from router.ingress.description import PATHS
+from router.upstream.openai_http import SILENCE
 from tests.backend import backend
 from tests.examples import examples
 from tests.ports import free_ports
@@ -24,7 +25,18 @@ from tests.ports import free_ports
 KEY = "a-key"
 AUTHORIZED = {"authorization": f"Bearer {KEY}"}
 AUTHOR, SLUG = "emulated", "gpt-j-6b"
-EMBEDDINGS = "emulated/bge-large"
+CHAT = f"{AUTHOR}/{SLUG}"
+MODELS = {
+    "/embeddings": ("embeddings", "emulated/bge-large"),
+    "/rerank": ("rerank", "emulated/bge-reranker-large"),
+    "/moderations": ("moderation", "emulated/deberta-moderation"),
+    "/images/generations": ("image", "emulated/stable-diffusion-xl"),
+    "/audio/speech": ("speech", "emulated/kokoro-82m"),
+    "/audio/transcriptions": ("transcription", "emulated/whisper-large-v3"),
+}
+"""By how a path ends: a task, and its model. All else is a chat's."""
+FIXED = {"max_tokens": 2, "size": "64x64", "file": SILENCE}
+"""Instead of what was made up: what is short, and what the emulator takes."""
 EXAMPLES_MAX = examples(6)
 METHODS = {"get", "post"}
 ELSEWHERE = ("/infer", "/generation", "/v1/completions", "/cancel")
@@ -43,8 +55,10 @@ def described(emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("openapi")
     fleet = folder / "fleet.json"
     worker = {"id": "w", "url": f"{emulator_url}/emulated-h100-0", "class": "h100", "slots": 4}
-    embeds = {**worker, "id": "e", "model": EMBEDDINGS, "task": "embeddings"}
-    fleet.write_text(json.dumps([{**worker, "model": f"{AUTHOR}/{SLUG}"}, embeds]))
+    others = [
+        {**worker, "id": task, "model": model, "task": task} for task, model in MODELS.values()
+    ]
+    fleet.write_text(json.dumps([{**worker, "model": CHAT}, *others]))
     (port,) = free_ports(1)
     words = ["router", "--fleet", str(fleet), "--port", str(port), "--key", KEY]
     url = f"http://127.0.0.1:{port}"
@@ -82,9 +96,11 @@ def test_every_operation_answers_as_it_is_described(
         body = case.body
         if isinstance(body, dict) and "model" in body:
             # A model that is there and short answers; all else may be anything.
-            short = {"max_tokens": 2} if "max_tokens" in body else {}
-            model = EMBEDDINGS if path.endswith("/embeddings") else f"{AUTHOR}/{SLUG}"
-            case.body = body | {"model": model} | short
+            fixed = {name: FIXED[name] for name in FIXED.keys() & body.keys()}
+            found = (model for end, (_task, model) in MODELS.items() if path.endswith(end))
+            case.body = body | {"model": next(found, CHAT)} | fixed
+            if path.endswith("/speech"):
+                case.body["response_format"] = "wav"
         if case.path_parameters:
             case.path_parameters |= {"author": AUTHOR, "slug": SLUG, "version": "1"}
             case.path_parameters |= {"response_id": response_id}
