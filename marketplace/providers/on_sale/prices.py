@@ -76,6 +76,11 @@ class Meaning:
         before = self.before_nano
         return (self.charge_nano - before) / before if before else None
 
+    @property
+    def saved(self) -> float | None:
+        """How much less customers pay, as a share; None where there is nothing to compare."""
+        return None if self.change is None else -self.change
+
 
 @dataclass(frozen=True, slots=True)
 class Version:

@@ -138,7 +138,7 @@ def _traffic(now: Topology, overview: Overview) -> list[Tile]:
         ),
         Tile(
             "failed",
-            _("Failed"),
+            _("Failures"),
             "–" if figures.failed_share is None else f"{share(figures.failed_share)} %",
             _("%(n)s in the last minute, and %(mistakes)s mistakes of callers")
             % {"n": number_format(figures.failed), "mistakes": number_format(figures.refused)},

@@ -208,6 +208,8 @@ def test_the_price_editor_previews_and_publishes(shop: Shop, sold: Deployment) -
     path = f"/provide/deployments/{sold.pk}/price"
     body = {"prompt_nano_per_million": "0.04", "batch_discount_bps": "12,5"}
     assert b"more than now" in client.post(path, {**body, "preview": "1"}).content
+    cheaper = {**body, "prompt_nano_per_million": "0.01", "preview": "1"}
+    assert b"Customers pay 50.0 % less than now" in client.post(path, cheaper).content
     assert sold.offers.count() == 1
     assert client.post(path, body).status_code == 302
     published = offer_in_force(sold)
