@@ -59,7 +59,7 @@ def cut_off(page: Page) -> list[str]:
           }).map((wrap) => `blind to the side: ${wrap.textContent.trim().slice(0, 40)}`);
           // Not models side by side, nor a table to fill in: it has its model's columns.
           const hides = innerWidth > 640 ? [] : wide.filter(
-            (wrap) => !wrap.querySelector(".side-by-side, input[type=number]")
+            (wrap) => !wrap.querySelector(".side-by-side") && !wrap.closest(".tensor")
           ).map((wrap) => `columns out of sight: ${wrap.textContent.trim().slice(0, 40)}`);
           const lists = [...document.querySelectorAll(".facet-list")].filter(
             (list) => list.checkVisibility() && list.scrollHeight > list.clientHeight);
