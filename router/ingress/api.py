@@ -213,7 +213,7 @@ class API:
             arrival, earlier=before.earlier, is_kept=before.is_kept, response_key=key_of(exchange)
         )
         call, answering = self._read(responses.FACE, exchange, arrival)
-        if before.in_background and not NOW & exchange.headers.keys():
+        if before.in_background and NOW.isdisjoint(exchange.headers):
             background, table = self._turns.background, self._gateway.table
             return await background.begin(exchange, table, call, is_kept=before.is_kept)
         if before.is_kept:
