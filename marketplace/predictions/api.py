@@ -171,11 +171,11 @@ class PredictionView(_View):
         return self.answer(request, self.found(prediction_id))
 
     def delete(self, request: Request, prediction_id: str) -> Response:
-        """Delete it; one that is not over is cancelled first."""
+        """Delete it. One that is not over has to be cancelled first."""
         prediction = self.found(prediction_id)
         if not prediction_delete(prediction=prediction):
             said = "The prediction is not over: cancel it first."
-            raise JobError(said, code="conflict", status=409)
+            raise JobError(said, code="prediction_not_over", status=409)
         uid = str(prediction.uid)
         return Response({"id": uid, "object": "prediction", "deleted": True})
 

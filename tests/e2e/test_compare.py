@@ -33,18 +33,18 @@ def test_sliders_change_the_figures_and_who_is_cheapest(
     # A thousand calls a day before, ten million now.
     assert months(page) == pytest.approx([10_000 * item for item in before], rel=0.01)
 
-    page.get_by_role("slider", name="Rows per call").press("End")
+    page.get_by_role("slider", name="Rows or other units per call").press("End")
     expect(page).to_have_url(re.compile(r"rows=100000"))
     expect(cheapest(page)).to_contain_text("BGE Large")
 
 
 def test_the_address_has_the_whole_comparison(page: Page, local_stack: LocalStack) -> None:
     page.goto(f"{local_stack.web_url}/compare?m={BY_ROW}&m={BY_TOKEN}")
-    page.get_by_role("spinbutton", name="Rows per call").fill("250")
+    page.get_by_role("spinbutton", name="Rows or other units per call").fill("250")
     expect(page).to_have_url(re.compile(r"rows=250"))
     shown = page.locator("#estimates tbody").inner_text()
     page.reload()
-    expect(page.get_by_role("spinbutton", name="Rows per call")).to_have_value("250")
+    expect(page.get_by_role("spinbutton", name="Rows or other units per call")).to_have_value("250")
     assert page.locator("#estimates tbody").inner_text() == shown
     page.get_by_role("link", name="Remove BGE Large").click()
     expect(page.locator("#estimates tbody")).not_to_contain_text("BGE Large")

@@ -74,7 +74,7 @@ def test_a_model_is_published_measured_reviewed_and_earns(
     provider.get_by_role("button", name="New listing").click()
     provider.get_by_role("button", name="Save and submit for the check").click()
     expect(provider.get_by_text("Not submitted yet: see the marked fields.")).to_be_visible()
-    provider.get_by_label("Task").select_option("embeddings")
+    provider.get_by_label("Task", exact=True).select_option("embeddings")
     for label, value in DRAFT.items():
         provider.get_by_label(label, exact=True).fill(value)
     endpoint = provider.locator(".endpoint-row").first

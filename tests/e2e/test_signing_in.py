@@ -115,7 +115,7 @@ def test_a_person_signs_up_founds_an_organisation_and_invites_a_colleague(
     person.get_by_role("button", name="Create the organisation").click()
     person.goto("/organisation")
     expect(person.get_by_role("heading", name="Harbour Works")).to_be_visible()
-    person.get_by_label("Email").fill("colleague@example.com")
+    person.get_by_role("textbox", name="Email").fill("colleague@example.com")
     person.get_by_label("Role", exact=True).select_option("viewer")
     person.get_by_role("button", name="Invite").click()
     expect(person.get_by_text("colleague@example.com")).to_be_visible()

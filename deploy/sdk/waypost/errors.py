@@ -195,6 +195,10 @@ class PredictionOver(Conflict):
     code = "prediction_over"
 
 
+class PredictionNotOver(Conflict):
+    code = "prediction_not_over"
+
+
 class PreviousResponseUnknown(BadRequest):
     code = "previous_response_not_found"
 

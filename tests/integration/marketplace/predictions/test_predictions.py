@@ -126,7 +126,7 @@ def test_one_that_is_over_is_deleted_with_what_went_in_and_came_out(
     shop: Shop, api: Api, router: FakeRouter
 ) -> None:
     uid = api.ask().json()["id"]
-    assert error_of(api("DELETE", uid), 409)["code"] == "conflict"
+    assert error_of(api("DELETE", uid), 409)["code"] == "prediction_not_over"
     run_one()
     owner = User.objects.create_user(email="else@example.org", password="x")
     others = Api(organisation_create(name="Other", slug="other", owner=owner))
