@@ -121,7 +121,7 @@ def left_plain(sources: Path) -> dict[str, str]:
 def write_package(sources: Path, package: Path) -> list[Path]:
     """Copy the package with structs in separate modules; return the files to compile."""
     written: list[Path] = []
-    plain = left_plain(sources)
+    plain, known = left_plain(sources), all_structs(sources)
     for source in sorted(sources.rglob("*.py")):
         name = source.relative_to(sources)
         copy = package / name
@@ -131,7 +131,7 @@ def write_package(sources: Path, package: Path) -> list[Path]:
             copy.write_text(text)
             continue
         module = ".".join((sources.name, *name.with_suffix("").parts))
-        rest, structs = structs_apart(text, module + STRUCTS)
+        rest, structs = structs_apart(text, module + STRUCTS, known)
         copy.write_text(rest)
         if structs:
             copy.with_stem(copy.stem + STRUCTS).write_text(structs)
@@ -184,19 +184,53 @@ def _has(body: Iterable[ast.stmt], kinds: type[ast.AST] | UnionType) -> bool:
     return any(isinstance(node, kinds) for part in body for node in ast.walk(part))
 
 
-def structs_apart(source: str, structs_module: str) -> tuple[str, str]:
+def all_structs(sources: Path) -> frozenset[str]:
+    """Every struct of a package by its full name, whichever module its base is from."""
+    bodies = {
+        ".".join((sources.name, *path.relative_to(sources).with_suffix("").parts)): ast.parse(
+            path.read_text()
+        ).body
+        for path in sources.rglob("*.py")
+    }
+    found: frozenset[str] = frozenset()
+    while True:
+        before = found
+        for module, body in bodies.items():
+            found |= {f"{module}.{name}" for name in _structs_in(body, found)}
+        if found == before:
+            return found
+
+
+def _structs_in(body: list[ast.stmt], elsewhere: frozenset[str]) -> list[str]:
+    """The structs that a module defines, in order; those ``elsewhere`` by their full names."""
+    known = {"Struct", "msgspec.Struct"}
+    for node in body:
+        if isinstance(node, ast.ImportFrom):
+            known |= {
+                alias.asname or alias.name
+                for alias in node.names
+                if f"{node.module}.{alias.name}" in elsewhere
+            }
+    found: list[str] = []
+    for node in body:  # A base stands before what derives from it.
+        if isinstance(node, ast.ClassDef) and known & {ast.unparse(base) for base in node.bases}:
+            known.add(node.name)
+            found.append(node.name)
+    return found
+
+
+def structs_apart(
+    source: str, structs_module: str, elsewhere: frozenset[str] = frozenset()
+) -> tuple[str, str]:
     """A module without its structs, and a module of these and of what they mention; or ``""``.
 
-    Every line stays where it is, for tracebacks.
+    ``elsewhere`` has the full names of structs that it may import and derive from. Every line stays
+    where it is, for tracebacks.
     """
     body = ast.parse(source).body
     apart: dict[str, ast.stmt] = {}
     kept = {name: node for node in body for name in _names_bound(node)}
-    known = {"Struct", "msgspec.Struct"}
-    for name, node in kept.items():  # A base stands before what derives from it.
-        if isinstance(node, ast.ClassDef) and known & {ast.unparse(base) for base in node.bases}:
-            known.add(name)
-    wanted = [name for name in kept if name in known]
+    wanted = _structs_in(body, elsewhere)
     while wanted:
         name = wanted.pop()
         if name in kept and name not in apart:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.compiled import LEFT_OUT, obstacle, structs_apart, write_package
+from deploy.compiled import LEFT_OUT, all_structs, obstacle, structs_apart, write_package
 from router import build
 from router.build import SOURCES, BuildMissing, build_folder, package_folder
 
@@ -98,6 +98,20 @@ def test_what_derives_from_a_struct_is_one() -> None:
     assert "class Long" not in rest
     assert "class Long(Part, gc=False):" in structs
     assert "import LEAST, Long, Part" in rest
+
+
+def test_what_derives_from_a_struct_of_another_module_is_one(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "z.py").write_text(MODULE)
+    (package / "b.py").write_text("from package.z import Part\n\n\nclass Long(Part):\n    x: int\n")
+    source = "from package.b import Long as L\n\n\nclass Longer(L):\n    y: int\n"
+    (package / "a.py").write_text(source)
+    known = all_structs(package)
+    assert {"package.z.Part", "package.b.Long", "package.a.Longer"} <= known
+    rest, structs = structs_apart(source, "package.a_structs", known)
+    assert "class Longer" not in rest
+    assert "class Longer(L):" in structs
 
 
 def test_a_module_without_structs_stays_as_it_is() -> None:
