@@ -28,7 +28,7 @@ LEFT_OUT = {
     "build.py": "says where the build is",
     "compose.py": "puts the rest together, once",
     "contracts/genai.py": "names for traces, which few calls have",
-    "contracts/kv_events.py": "reads messages, which others do in C",
+    "contracts/engines/kv_events.py": "reads messages, which others do in C",
     "contracts/oip.py": "copies tensors, which others do in C",
     "contracts/sealing.py": "opens a key once",
     "contracts/snapshot.py": "is nothing but structs",

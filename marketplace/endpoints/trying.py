@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from marketplace.endpoints.models import OwnEndpoint, OwnTask
 from marketplace.inference.callers import Caller
 from marketplace.inference.tokens import CallerGone, caller_token
-from router.contracts.completion import decode_completion
+from router.contracts.bodies.completion import decode_completion
 from router.contracts.wire import UNREADABLE
 
 PROMPT = "Say hello in one word."

@@ -24,7 +24,7 @@ import zmq.asyncio
 from msgspec import Struct
 from zmq.utils.monitor import parse_monitor_message
 
-from router.contracts.kv_events import Cleared, KvEvent, decode_kv_events
+from router.contracts.engines.kv_events import Cleared, KvEvent, decode_kv_events
 from router.domain.addresses import AddressPolicy
 from router.domain.catalog import Worker
 from router.settings import Limits

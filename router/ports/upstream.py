@@ -5,8 +5,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from router.contracts.engine_report import EngineReport
-from router.contracts.kv_events import KvEvent
+from router.contracts.engines.engine_report import EngineReport
+from router.contracts.engines.kv_events import KvEvent
 from router.domain.catalog import Endpoint, Worker
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from router.contracts.engine_report import EngineReport, read_report
+from router.contracts.engines.engine_report import EngineReport, read_report
 from router.domain.catalog import Worker
 from router.ports.upstream import UpstreamFailed
 from router.settings import Limits

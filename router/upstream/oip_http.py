@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Raw
 
 from router.contracts import oip
-from router.contracts.ranking import Ranked, ordered, ranking_body
+from router.contracts.bodies.ranking import Ranked, ordered, ranking_body
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
 from router.domain.pricing import Usage

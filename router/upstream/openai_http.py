@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 import msgspec
 from msgspec import Raw
 
-from router.contracts.completion import Choice, Completion, decode_completion
-from router.contracts.form import Part, form_of
+from router.contracts.bodies.completion import Choice, Completion, decode_completion
+from router.contracts.bodies.form import Part, form_of
 from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint, Worker

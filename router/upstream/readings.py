@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Raw
 
-from router.contracts.images import Images, check_images, decode_images
-from router.contracts.moderation import decode_moderation
-from router.contracts.ranking import decode_ranking, ranking_body
-from router.contracts.sound import seconds_billed
-from router.contracts.text_usage import TextUsage, tokens_told
-from router.contracts.transcription import decode_transcription
+from router.contracts.bodies.images import Images, check_images, decode_images
+from router.contracts.bodies.moderation import decode_moderation
+from router.contracts.bodies.ranking import decode_ranking, ranking_body
+from router.contracts.bodies.sound import seconds_billed
+from router.contracts.bodies.text_usage import TextUsage, tokens_told
+from router.contracts.bodies.transcription import decode_transcription
 from router.contracts.wire import UNREADABLE
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind

@@ -9,7 +9,7 @@ import re
 import msgspec
 from msgspec import Raw
 
-from router.contracts.completion import TokenCounts, completion_of
+from router.contracts.bodies.completion import TokenCounts, completion_of
 from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
 from router.domain.pricing import Usage

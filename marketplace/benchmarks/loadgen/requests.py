@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from marketplace.benchmarks.loadgen.plan import Plan
-from router.contracts.form import Part, form_of
+from router.contracts.bodies.form import Part, form_of
 from router.contracts.oip import DTYPES
 
 SAMPLE_HZ = 8_000

@@ -24,7 +24,7 @@ from marketplace.providers.conformance.findings import (
     unanswered,
 )
 from marketplace.providers.conformance.http import Client
-from router.contracts.form import Part, form_of
+from router.contracts.bodies.form import Part, form_of
 
 CHAT, EMBEDDINGS, MODELS = "/v1/chat/completions", "/v1/embeddings", "/v1/models"
 RERANK, MODERATIONS = "/v1/rerank", "/v1/moderations"

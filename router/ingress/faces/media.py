@@ -1,6 +1,6 @@
 """What a client calls an image and is none: a worker would fail on it and be blamed."""
 
-from router.contracts.media import first_bytes, is_image
+from router.contracts.bodies.media import first_bytes, is_image
 from router.domain.errors import RequestInvalid
 from router.ingress.unfit import parameter
 

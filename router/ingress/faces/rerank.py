@@ -5,7 +5,7 @@ from functools import partial
 import msgspec
 from msgspec import Raw, Struct
 
-from router.contracts.ranking import Ranked, encode, parted
+from router.contracts.bodies.ranking import Ranked, encode, parted
 from router.domain.errors import RequestInvalid
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.ingress.describing import COUNT, FLAG, NUMBER, TEXT, list_of, object_with, operation

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from router.contracts.completion import ToolCall
+from router.contracts.bodies.completion import ToolCall
 from router.contracts.wire import UNREADABLE
 
 

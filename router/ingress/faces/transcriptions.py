@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Raw
 
-from router.contracts.form import FORM, FormInvalid, Part, parts_of
-from router.contracts.sound import is_sound, seconds_most
+from router.contracts.bodies.form import FORM, FormInvalid, Part, parts_of
+from router.contracts.bodies.sound import is_sound, seconds_most
 from router.domain.errors import RequestInvalid
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind

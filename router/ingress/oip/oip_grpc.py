@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from router.contracts import oip
-from router.contracts.completion import Failure, decode_completion
+from router.contracts.bodies.completion import Failure, decode_completion
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Model
 from router.domain.errors import CallError, RequestInvalid, RouterBusy

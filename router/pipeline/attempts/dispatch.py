@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
-from router.contracts.engine_report import EngineReport
-from router.contracts.kv_events import KvEvent
+from router.contracts.engines.engine_report import EngineReport
+from router.contracts.engines.kv_events import KvEvent
 from router.contracts.learned import Learned
 from router.contracts.word import Word
 from router.domain.catalog import Endpoint

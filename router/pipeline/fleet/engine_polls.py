@@ -8,7 +8,7 @@ invalid counts as none; its reason is kept for people to see.
 import asyncio
 import logging
 
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.domain.catalog import Worker
 from router.pipeline.attempts.dispatch import Dispatcher
 from router.ports.upstream import EngineReports, UpstreamFailed, UpstreamRefused

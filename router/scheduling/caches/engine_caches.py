@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from router.contracts.kv_events import KvEvent
+from router.contracts.engines.kv_events import KvEvent
 from router.scheduling.caches.affinity import PrefixIndex
 from router.scheduling.caches.kv_chains import Answered, KvChains
 from router.scheduling.fleet.worker import Attempt

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from router.contracts.kv_events import Hash, KvEvent, Removed, Stored
+from router.contracts.engines.kv_events import Hash, KvEvent, Removed, Stored
 from router.scheduling.caches.affinity import BLOCK_BYTES, PREFIX_BLOCKS_MAX
 
 SETTLE_S = 0.1

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import ClassVar
 
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.contracts.word import NO_LOAD, Load
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.batch import Batch, Generation

@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Collection, Iterable
 from typing import ClassVar
 
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.contracts.word import Load
 from router.scheduling.estimates.censored import RESIDUAL_FLOOR, evidence
 from router.scheduling.estimates.estimate import RECOVERY_SMOOTHING, SMOOTHING, shrunk

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sized
 from math import inf
 from typing import ClassVar
 
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.contracts.word import Load
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.costs import Costs

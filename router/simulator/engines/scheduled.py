@@ -7,7 +7,7 @@ from random import Random
 
 import msgspec
 
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.domain.catalog import Deployment, Endpoint, EngineCurve, Policy, Pool, Worker
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Price

@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.contracts.engine_report import EngineReport, read_report
+from router.contracts.engines.engine_report import EngineReport, read_report
 
 VLLM = b"""# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge

@@ -16,8 +16,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from router.contracts.form import FormInvalid, parts_of
-from router.contracts.sound import is_sound, seconds_billed
+from router.contracts.bodies.form import FormInvalid, parts_of
+from router.contracts.bodies.sound import is_sound, seconds_billed
 from router.simulator.engines.batching import Sequence
 from workers.backends.emulator.engine import Answer
 from workers.backends.emulator.fleet import WORKERS

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from router.contracts.completion import (
+from router.contracts.bodies.completion import (
     Choice,
     Completion,
     TokenCounts,

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from router.contracts.completion import Choice, Completion, Message, decode_completion
+from router.contracts.bodies.completion import Choice, Completion, Message, decode_completion
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
 from router.ingress.faces.responses.resource import Fields, Resource

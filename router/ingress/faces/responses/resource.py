@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from router.contracts.completion import TokenCounts
+from router.contracts.bodies.completion import TokenCounts
 from router.domain.errors import CallError
 from router.ingress.faces.responses.request import Request
 

@@ -13,7 +13,7 @@ import zmq.asyncio
 
 from router.adapters import kv_events
 from router.adapters.kv_events import ZmqKvEvents
-from router.contracts.kv_events import Cleared, KvEvent, Removed, Stored
+from router.contracts.engines.kv_events import Cleared, KvEvent, Removed, Stored
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import Endpoint, Worker
 from router.pipeline.attempts.dispatch import Dispatcher

@@ -11,7 +11,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from router.adapters.memory import MemoryIdempotencyStore
 from router.adapters.memory_responses import MemoryResponseStore
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.domain.catalog import Worker
 from router.domain.ids import uuid7
 from router.ingress.account import Account

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.contracts.kv_events import Hash, KvEvent, decode_kv_events
+from router.contracts.engines.kv_events import Hash, KvEvent, decode_kv_events
 from router.scheduling.caches import affinity, kv_chains
 from router.scheduling.caches.affinity import BLOCK_BYTES, PrefixIndex
 from router.scheduling.caches.kv_chains import Answered, KvChains

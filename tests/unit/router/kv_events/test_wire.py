@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.contracts.kv_events import (
+from router.contracts.engines.kv_events import (
     HASH_BYTES_MAX,
     Cleared,
     KvEvent,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import Worker
 from router.ports.upstream import UpstreamFailed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.contracts.completion import decode_completion
+from router.contracts.bodies.completion import decode_completion
 from router.contracts.wire import UNREADABLE
 from router.domain.pricing import Usage
 from router.ports.upstream import StreamPart, UpstreamFailed

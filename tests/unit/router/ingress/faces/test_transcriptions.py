@@ -8,8 +8,13 @@ import openai
 import pytest
 from aiohttp import web
 
-from router.contracts.form import FormInvalid, Part, form_of, parts_of
-from router.contracts.sound import BYTES_PER_S_LEAST, seconds_billed, seconds_most, seconds_of
+from router.contracts.bodies.form import FormInvalid, Part, form_of, parts_of
+from router.contracts.bodies.sound import (
+    BYTES_PER_S_LEAST,
+    seconds_billed,
+    seconds_most,
+    seconds_of,
+)
 from router.domain.pricing import Price
 from router.settings import Limits
 from router.upstream.openai_http import SILENCE

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.domain.catalog import Pool, Worker
 from router.pipeline.attempts.dispatch import Dispatcher
 from router.pipeline.fleet.engine_polls import REASON_MAX, EnginePolls

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.scheduling.attempts.endings import NOT_SENT
 from router.scheduling.decisions import Dispatch
 from router.scheduling.fleet.worker import Attempt

@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.contracts.engine_report import EngineReport
+from router.contracts.engines.engine_report import EngineReport
 from router.contracts.word import NO_LOAD, Load, Word
 from router.scheduling.attempts.endings import GIVEN_UP
 from router.scheduling.caches.affinity import LATEST_MAX, OTHERS_MAX, PrefixIndex

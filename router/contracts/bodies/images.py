@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from router.contracts.media import first_bytes, is_image
+from router.contracts.bodies.media import first_bytes, is_image
 
 
 class _Image(Struct, frozen=True, gc=False):

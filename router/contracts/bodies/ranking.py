@@ -6,7 +6,7 @@ from math import isfinite
 import msgspec
 from msgspec import Raw, Struct
 
-from router.contracts.text_usage import TextUsage
+from router.contracts.bodies.text_usage import TextUsage
 
 
 class Ranked(Struct, frozen=True, gc=False):

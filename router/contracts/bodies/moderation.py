@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from router.contracts.text_usage import TextUsage
+from router.contracts.bodies.text_usage import TextUsage
 
 
 class Judged(Struct, frozen=True, gc=False):

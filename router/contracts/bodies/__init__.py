@@ -1,0 +1,1 @@
+"""What calls carry: forms, and the parts that the router reads of workers' answers."""
