@@ -21,8 +21,8 @@ from marketplace.billing.models import ReconciliationReport, Transfer, TransferK
 from marketplace.billing.movements import movements_csv, movements_of, movements_read
 from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
 from marketplace.billing.payments.selectors import payments_shown
+from marketplace.billing.proof.ledger import gaps_known
 from marketplace.billing.rights import weaknesses
-from marketplace.billing.selectors import gaps_known
 from marketplace.billing.services import customer_account_open
 
 ROWS_PER_PAGE = 50

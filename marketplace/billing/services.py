@@ -18,7 +18,7 @@ from marketplace.billing.models import (
     Transfer,
     TransferKind,
 )
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.catalog.models import Provider
 from router.domain.money import format_usd
 

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, generate_latest
 
 from marketplace.benchmarks.metrics import ProfileCollector
-from marketplace.billing.metrics import LedgerCollector
+from marketplace.billing.proof.metrics import LedgerCollector
 from marketplace.operations.metrics import JobsCollector
 from marketplace.planning.scaling.metrics import ScaleCollector
 from marketplace.tuning.metrics import TuningCollector

@@ -35,8 +35,8 @@ def main() -> int:
 def _line(calls: int) -> str:
     from django.db import connection
 
+    from marketplace.billing.proof.ledger import ledger_proof
     from marketplace.billing.seals.services import transfers_seal
-    from marketplace.billing.selectors import ledger_proof
     from tests.bench.generate import history
 
     size = history.Size(calls, MODELS, PROVIDERS, DAYS)

@@ -175,7 +175,7 @@ def _prove() -> int:
     import django
 
     django.setup()
-    from marketplace.billing.selectors import ledger_proof
+    from marketplace.billing.proof.ledger import ledger_proof
 
     gaps = ledger_proof().gaps
     print("\n".join(gaps) or "The books were proven afterwards: no gap.")

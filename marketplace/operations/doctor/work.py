@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from marketplace.billing.models import Lease, LeaseState, ReconciliationReport
-from marketplace.billing.selectors import gaps_known
+from marketplace.billing.proof.ledger import gaps_known
 from marketplace.operations.doctor.findings import Finding, bad, good
 from marketplace.operations.selectors import (
     dead_letters_new,

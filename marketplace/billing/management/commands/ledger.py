@@ -12,6 +12,7 @@ from django.db.models import Sum
 
 from marketplace.accounts.models import User
 from marketplace.billing.models import Seal, Transfer, TransferKind
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.billing.recovery import (
     JournalCopy,
     journal_compare,
@@ -23,7 +24,6 @@ from marketplace.billing.recovery import (
 from marketplace.billing.rights import weaknesses
 from marketplace.billing.seals.proof import unsigned
 from marketplace.billing.seals.services import seal_sign
-from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import transfer_explain, transfer_reverse
 from router.domain.money import format_usd
 

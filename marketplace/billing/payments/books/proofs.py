@@ -1,6 +1,6 @@
 """Proves payments against the ledger: each moved exactly its money, and nothing else did.
 
-Each query finds one kind of gap and returns texts, as in ``marketplace.billing.selectors``.
+Each query finds one kind of gap and returns texts, as in ``marketplace.billing.proof.ledger``.
 """
 
 from marketplace.billing.payments.books.money import NANO_PER_CENT

@@ -15,7 +15,7 @@ from marketplace.accounts.services import api_key_create, api_key_revoke, organi
 from marketplace.billing.budgets.selectors import budget_state
 from marketplace.billing.budgets.services import budget_remove, budget_set
 from marketplace.billing.models import Budget, Lease, Window
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.routing.models import SnapshotRow
 from router.adapters.postgres.bank import RECALL_CHANNEL
 from router.domain.money import Purse

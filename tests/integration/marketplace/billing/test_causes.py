@@ -17,7 +17,7 @@ from marketplace.billing.models import (
 )
 from marketplace.billing.payments.books.transfers import receivable_account_open
 from marketplace.billing.payments.staff import grant_order
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.billing.services import payout_record, provider_account_open
 from marketplace.catalog.models import Provider
 from marketplace.catalog.services import provider_create

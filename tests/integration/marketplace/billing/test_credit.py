@@ -10,7 +10,7 @@ from marketplace.accounts.models import Organisation, Role, User
 from marketplace.accounts.services import member_set, organisation_found, user_delete
 from marketplace.billing.credit.models import CreditRequest, TrialGrant
 from marketplace.billing.models import Account, StaffTransfer
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from tests.integration.marketplace.ledger import USD
 from tests.integration.marketplace.shop import Shop, signed_in
 

@@ -23,7 +23,7 @@ from marketplace.billing.invoices.models import Statement
 from marketplace.billing.invoices.months import Month
 from marketplace.billing.invoices.services import CLOCK_SKEW, statement_issue, statements_issue
 from marketplace.billing.models import Account, AccountKind, Transfer, TransferKind
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.billing.services import transfer_post
 from marketplace.catalog.models import Offer
 from marketplace.catalog.prices import price_of

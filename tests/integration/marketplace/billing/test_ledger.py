@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, transaction
 
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.models import Account, AccountKind, Budget, Lease, Transfer, Window
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.usage.models import UsageEvent
 from router.contracts.record import record_as_builtins
 from tests.integration.marketplace.ledger import (

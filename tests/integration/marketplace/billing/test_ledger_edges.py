@@ -14,7 +14,7 @@ from marketplace.accounts.models import ApiKey
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.models import Account, Budget, Lease, Transfer, Window
 from marketplace.billing.payments.books.transfers import receivable_account_open
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from router.contracts.record import UsageRecord
 from tests.integration.marketplace.ledger import (
     USD,

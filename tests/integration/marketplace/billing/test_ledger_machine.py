@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from marketplace.billing.models import Account, Payment
 from marketplace.billing.payments.services import payment_succeed
 from marketplace.billing.payments.staff import grant_order
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.billing.services import payout_record
 from tests.examples import stored_examples
 from tests.integration.marketplace.ledger import (

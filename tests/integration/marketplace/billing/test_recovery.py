@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, transaction
 
 from marketplace.billing.budgets.services import budget_set
 from marketplace.billing.models import Lease, Transfer, TransferKind, Window, WriteOff
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.usage.models import UsageEvent
 from router.adapters.file_disk import FileDisk, LineFile
 from router.adapters.postgres.bank import ALONE_SQL

@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, transaction
 
 from marketplace.billing.models import ReconciliationReport, Seal, SealedSum
+from marketplace.billing.proof.ledger import gaps_known, ledger_proof
 from marketplace.billing.seals.services import signature_of, transfers_seal
-from marketplace.billing.selectors import gaps_known, ledger_proof
 from marketplace.billing.services import ledger_reconcile
 from tests.databases import copied, named
 from tests.integration.marketplace.ledger import call, credit_grant, intrude

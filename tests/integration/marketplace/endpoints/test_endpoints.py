@@ -16,7 +16,7 @@ from django.db import ProgrammingError
 from django.test import Client
 
 from marketplace.audit.models import AuditEntry
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.catalog.addresses import HostUnknown
 from marketplace.endpoints import pages
 from marketplace.endpoints.models import OwnEndpoint

@@ -12,7 +12,7 @@ from django.utils import translation
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.credit.services import credit_request
 from marketplace.billing.models import StaffTransfer
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
 from tests.integration.marketplace.config.test_pages import settled_call

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from django.core.management import CommandError, call_command
 
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.usage.models import Span, UsageEvent, UsageRollup
 from marketplace.usage.partitions import partition_names, partitions_detach
 from marketplace.usage.services import figures_compute

@@ -35,7 +35,7 @@ from marketplace.billing.payments.stripe.api import client, recharge_create
 from marketplace.billing.payments.stripe.record import intent_record
 from marketplace.billing.payments.stripe.shapes import Intent
 from marketplace.billing.payments.tasks import pursue_payments
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.billing.services import customer_account_open
 from tests.integration.marketplace.billing.payments.locks import meanwhile
 from tests.integration.marketplace.billing.payments.stripe.test_localstripe import intent_at_stripe

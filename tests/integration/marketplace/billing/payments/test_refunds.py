@@ -14,7 +14,7 @@ from marketplace.billing.payments.books.transfers import debt_collect, owed_nano
 from marketplace.billing.payments.follow_up import payments_pursue
 from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.staff import write_off_order
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from tests.examples import stored_examples
 from tests.integration.marketplace.billing.payments.locks import meanwhile
 from tests.integration.marketplace.billing.payments.stripe_events import (

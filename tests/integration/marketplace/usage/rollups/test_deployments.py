@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from marketplace.accounts.services import organisation_list_apps
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.usage.app_rankings import app_rankings_compute
 from marketplace.usage.models import AppRollup, DeploymentRollup, ModelFigures, ModelRanking, Span
 from marketplace.usage.rankings import rankings_compute

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 
 from marketplace.billing.models import Payment, StripeEvent, Transfer
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from tests.integration.marketplace.billing.payments.stripe_events import (
     NANO_PER_CENT,
     deliver,

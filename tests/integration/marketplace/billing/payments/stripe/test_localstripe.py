@@ -18,7 +18,7 @@ from marketplace.billing.payments.stripe import api as stripe_api
 from marketplace.billing.payments.stripe.api import client
 from marketplace.billing.payments.stripe.record import intent_record
 from marketplace.billing.payments.stripe.shapes import Intent
-from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.proof.ledger import ledger_proof
 from tests.embedded import wait_until
 from tests.integration.marketplace.billing.payments.stripe_events import SECRET
 from tests.integration.marketplace.ledger import USD

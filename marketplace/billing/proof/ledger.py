@@ -1,4 +1,4 @@
-"""Reads the ledger: balances, and the proof that they follow from the transfers."""
+"""Proves that balances follow from the transfers, and transfers from their causes."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,10 +7,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from marketplace.billing.budgets.proof import BUDGET_PROOFS
-from marketplace.billing.causes import CAUSE_PROOFS
 from marketplace.billing.invoices.proof import STATEMENT_PROOFS
 from marketplace.billing.models import ReconciliationReport, Seal
 from marketplace.billing.payments.books.proofs import PAYMENT_PROOFS
+from marketplace.billing.proof.causes import CAUSE_PROOFS
 from marketplace.billing.seals.proof import chain_gaps, last_seal_gaps
 from marketplace.usage.selectors import calls_kept_since
 

@@ -4,7 +4,7 @@ The cause of a charge is a call; of money from outside, a payment; of a grant, p
 reversal, an order with a name. Rows of causes are keyed by transfer, so none serves for two.
 """
 
-# `marketplace.billing.selectors` compares calls with their transfers; these are the other causes.
+# The ledger's own proof compares calls with their transfers; these are the other causes.
 _CHARGES = "('charge_provider', 'charge_commission')"
 _OF_NO_CALL = f"NOT (t.kind IN {_CHARGES} AND t.request_id IS NOT NULL)"
 _NAMED = "'transfer ' || t.id || ' (' || t.kind || ', ' || t.amount_nano || ' nano) '"

@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from marketplace.billing.models import Lease, LeaseState, ReconciliationReport
-from marketplace.billing.selectors import gaps_known
+from marketplace.billing.proof.ledger import gaps_known
 
 
 class LedgerCollector(Collector):
