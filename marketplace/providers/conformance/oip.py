@@ -27,7 +27,7 @@ from marketplace.providers.conformance.findings import (
     unanswered,
 )
 from marketplace.providers.conformance.http import CALL_TIMEOUT_S, Client
-from marketplace.providers.conformance.openai import judge_refusal
+from marketplace.providers.conformance.openai.judging import judge_refusal
 
 ROWS = 2
 READY = "/v2/health/ready"

@@ -13,7 +13,7 @@ from marketplace.providers.conformance.checks import Check
 from marketplace.providers.conformance.findings import FAIL, Finding, Target
 from marketplace.providers.conformance.http import Client
 from marketplace.providers.conformance.oip import check_oip, check_oip_grpc
-from marketplace.providers.conformance.openai import check_openai
+from marketplace.providers.conformance.openai.endpoint import check_openai
 from router.domain.addresses import AddressPolicy
 
 RUN_S_MAX = 240.0

@@ -8,7 +8,7 @@ import pytest
 from marketplace.demo.offering import REAL_MODELS
 from marketplace.providers.conformance.checks import ADVICE, LABELS, Check, advice_text
 from marketplace.providers.conformance.findings import Finding, Target
-from marketplace.providers.conformance.openai import SLOTS_FILLED_MAX
+from marketplace.providers.conformance.openai.chat import SLOTS_FILLED_MAX
 from marketplace.providers.conformance.probing import Stopped, check_all
 from router.domain.addresses import AddressPolicy
 from tests.integration.marketplace.providers.servers import MODEL, fake_openai
