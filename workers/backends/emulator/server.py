@@ -2,14 +2,7 @@
 
 import asyncio
 import base64
-import hashlib
-import io
-import math
-import re
-import struct
 import time
-import wave
-import zlib
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -19,6 +12,20 @@ from msgspec import Meta
 from router.contracts.bodies.form import FormInvalid, parts_of
 from router.contracts.bodies.sound import is_sound, seconds_billed
 from router.simulator.engines.batching import Sequence
+from workers.backends.emulator.answers import (
+    TENSOR_ANSWERS,
+    WAVE_HEAD_BYTES,
+    Inference,
+    classes,
+    hashed_vector,
+    judged,
+    moderated_texts,
+    plain_png,
+    shared_words,
+    subtitled,
+    tokens_of,
+    tone,
+)
 from workers.backends.emulator.engine import Answer
 from workers.backends.emulator.fleet import WORKERS
 from workers.backends.emulator.hardware import MODELS
@@ -28,33 +35,9 @@ from workers.backends.emulator.worker import Faults, RunningWorker
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 COMPLETION_TOKENS_DEFAULT = 64
-EMBEDDING_WIDTH = 64
-IMAGE_CLASSES = 1000
-SAMPLE_HZ = 8_000
-CYCLE = 80
-"""Samples of one swing of the tone: 100 Hz."""
-SPOKEN_S = 0.06
-"""What a character takes to say."""
-WAVE_HEAD_BYTES = 44
-SOUND_PIECES = 8
-CATEGORIES = (
-    "harassment",
-    "harassment/threatening",
-    "hate",
-    "hate/threatening",
-    "illicit",
-    "illicit/violent",
-    "self-harm",
-    "self-harm/instructions",
-    "self-harm/intent",
-    "sexual",
-    "sexual/minors",
-    "violence",
-    "violence/graphic",
-)
-"""OpenAI's."""
 PIXELS_USUAL = 1024 * 1024
 SIZE = r"^(64|128|256|512|768|1024|1536|1792)x(64|128|256|512|768|1024|1536|1792)$"
+SOUND_PIECES = 8
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 T = TypeVar("T")
@@ -71,7 +54,7 @@ class ChatCall(msgspec.Struct):
 
     model: str
     messages: list[Message]
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    maxtokens_of: Annotated[int, Meta(ge=1)] | None = None
     stream: bool = False
     stream_options: _StreamOptions | None = None
 
@@ -115,16 +98,6 @@ class SpeechCall(msgspec.Struct):
     response_format: Literal["wav", "pcm"] = "wav"
 
 
-class _Tensor(msgspec.Struct):
-    name: str
-    shape: list[int]
-    data: list[Any] = []
-
-
-class _Inference(msgspec.Struct):
-    inputs: list[_Tensor]
-
-
 def make_app(*, seed: int) -> web.Application:
     """The application with a fresh fleet."""
     app = web.Application(client_max_size=BODY_BYTES_MAX)
@@ -154,11 +127,11 @@ async def chat(request: web.Request) -> web.StreamResponse:
         raise _refusal(web.HTTPNotFound, f"{call.model} does not run on {worker.worker.id}")
     engine = worker.engine(call.model)
     prompt = prompt_text(call.messages)
-    tokens = call.max_tokens or COMPLETION_TOKENS_DEFAULT
-    if len(prompt) // BYTES_PER_TOKEN + tokens > engine.room_tokens:
+    tokens = call.maxtokens_of or COMPLETION_TOKENS_DEFAULT
+    if len(prompt) // BYTES_PER_TOKEN + tokens > engine.roomtokens_of:
         raise _refusal(
             web.HTTPBadRequest,
-            f"prompt and answer must fit into {engine.room_tokens} tokens of KV cache, got"
+            f"prompt and answer must fit into {engine.roomtokens_of} tokens of KV cache, got"
             f" {len(prompt) // BYTES_PER_TOKEN} and {tokens}",
         )
     text = _text(worker, call.model, tokens)
@@ -210,14 +183,14 @@ async def embeddings(request: web.Request) -> web.Response:
     call = _decode(await request.read(), EmbeddingCall)
     profile = worker.worker.profile(_known(call.model))
     texts = [call.input] if isinstance(call.input, str) else call.input
-    tokens = sum(map(_tokens, texts))
+    tokens = sum(map(tokens_of, texts))
     async with worker.slot():
         await worker.spend(profile.prefill_s(tokens * worker.running) * worker.jitter())
     entries = [
         {"object": "embedding", "index": i, "embedding": hashed_vector(text)}
         for i, text in enumerate(texts)
     ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage = {"prompttokens_of": tokens, "totaltokens_of": tokens}
     body = {"object": "list", "model": call.model, "data": entries, "usage": usage}
     return _json_response({**body, "emulated": True})
 
@@ -227,14 +200,14 @@ async def rerank(request: web.Request) -> web.Response:
     worker = _worker(request)
     call = _decode(await request.read(), RerankCall)
     profile = worker.worker.profile(_known(call.model, "rerank"))
-    tokens = sum(_tokens(call.query + text) for text in call.documents)
+    tokens = sum(tokens_of(call.query + text) for text in call.documents)
     async with worker.slot():
         await worker.spend(profile.prefill_s(tokens * worker.running) * worker.jitter())
     results = [
         {"index": place, "relevance_score": shared_words(call.query, text)}
         for place, text in enumerate(call.documents)
     ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage = {"prompttokens_of": tokens, "totaltokens_of": tokens}
     body = {"id": f"emulated-{worker.served}", "model": call.model, "results": results}
     return _json_response({**body, "usage": usage, "emulated": True})
 
@@ -245,10 +218,10 @@ async def moderations(request: web.Request) -> web.Response:
     call = _decode(await request.read(), ModerationCall)
     profile = worker.worker.profile(_known(call.model, "moderation"))
     texts = moderated_texts(call.input)
-    tokens = sum(map(_tokens, texts))
+    tokens = sum(map(tokens_of, texts))
     async with worker.slot():
         await worker.spend(profile.prefill_s(tokens * worker.running) * worker.jitter())
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage = {"prompttokens_of": tokens, "totaltokens_of": tokens}
     body = {"model": call.model, "results": [judged(text) for text in texts], "usage": usage}
     return _json_response({"id": f"emulated-{worker.served}", **body, "emulated": True})
 
@@ -323,7 +296,7 @@ async def infer(request: web.Request) -> web.Response:
     model = _known(request.match_info["model"])
     body = await request.read()
     header_length = int(request.headers.get(HEADER_LENGTH, len(body)))
-    call = _decode(body[:header_length], _Inference)
+    call = _decode(body[:header_length], Inference)
     if not call.inputs or not call.inputs[0].shape:
         raise _refusal(web.HTTPBadRequest, "inputs: at least one tensor with a shape is needed")
     rows = call.inputs[0].shape[0]
@@ -335,7 +308,7 @@ async def infer(request: web.Request) -> web.Response:
             seconds = profile.items_s(rows, worker.running)
         await worker.spend(seconds * worker.jitter())
     made = TENSOR_ANSWERS.get(MODELS[model].task)
-    outputs = made(call) if made else _classes(rows)
+    outputs = made(call) if made else classes(rows)
     parameters = {"emulated": True, "hardware": worker.worker.pool.hardware.name}
     return _json_response(
         {"model_name": model, "model_version": "1", "parameters": parameters, "outputs": outputs}
@@ -374,75 +347,6 @@ async def set_faults(request: web.Request) -> web.Response:
     worker = request.app[_fleet][request.match_info["worker"]]
     worker.set_faults(_decode(await request.read(), Faults))
     return await state(request)
-
-
-def hashed_vector(text: str) -> list[float]:
-    """A unit vector that depends on the text alone."""
-    digest = hashlib.shake_128(text.encode()).digest(EMBEDDING_WIDTH)
-    raw = [byte - 127.5 for byte in digest]
-    length = math.sqrt(sum(x * x for x in raw))
-    return [x / length for x in raw]
-
-
-def shared_words(query: str, text: str) -> float:
-    """The share of the query's words that a text has, from 0 to 1."""
-    words = set(query.casefold().split())
-    return len(words.intersection(text.casefold().split())) / len(words) if words else 0.0
-
-
-def moderated_texts(given: str | list[str | dict[str, Any]]) -> list[str]:
-    """The texts to judge one by one; the parts of one input are one text."""
-    if isinstance(given, str):
-        return [given]
-    parts = [str(part.get("text", "")) for part in given if isinstance(part, dict)]
-    return [" ".join(parts)] if parts else [text for text in given if isinstance(text, str)]
-
-
-def judged(text: str) -> dict[str, Any]:
-    """A result in OpenAI's shape."""
-    words = set(text.casefold().split())
-    found = {name: not words.isdisjoint(re.split("[/-]", name)) for name in CATEGORIES}
-    scores = {name: 0.9 if is_found else 0.01 for name, is_found in found.items()}
-    return {"flagged": any(found.values()), "categories": found, "category_scores": scores}
-
-
-def subtitled(text: str, seconds: int, wanted: str) -> str:
-    """One line as a subtitle (``srt``, ``vtt``), or as it is."""
-    end = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    frames = {
-        "srt": f"1\n00:00:00,000 --> {end},000\n{text}\n",
-        "vtt": f"WEBVTT\n\n00:00:00.000 --> {end}.000\n{text}\n",
-    }
-    return frames.get(wanted, f"{text}\n")
-
-
-def tone(characters: int) -> bytes:
-    """A wave file of a low tone, as long as so many characters would take to say."""
-    samples = int(characters * SPOKEN_S * SAMPLE_HZ)
-    cycle = bytes(128 + round(20 * math.sin(2 * math.pi * i / CYCLE)) for i in range(CYCLE))
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(1)
-        sound.setframerate(SAMPLE_HZ)
-        sound.writeframes((cycle * (samples // CYCLE + 1))[:samples])
-    return file.getvalue()
-
-
-def plain_png(seed: str, width: int, height: int) -> bytes:
-    """An image of one colour that says in a text chunk what it is."""
-    row = b"\0" + hashlib.shake_128(seed.encode()).digest(3) * width
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = (
-        (b"IHDR", header),
-        (b"tEXt", b"Comment\0emulated: no model ran"),
-        (b"IDAT", zlib.compress(row * height, 1)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        for name, body in chunks
-    )
 
 
 def _worker(request: web.Request) -> RunningWorker:
@@ -494,51 +398,13 @@ def _text(worker: RunningWorker, model: str, tokens: int) -> str:
 
 
 def _usage(sequence: Sequence) -> dict[str, Any]:
-    prompt, completion = sequence.prompt_tokens, sequence.answer_events
+    prompt, completion = sequence.prompttokens_of, sequence.answer_events
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": sequence.cached_tokens},
+        "prompttokens_of": prompt,
+        "completiontokens_of": completion,
+        "totaltokens_of": prompt + completion,
+        "prompttokens_of_details": {"cachedtokens_of": sequence.cachedtokens_of},
     }
-
-
-def _embedding_outputs(call: _Inference) -> list[dict[str, Any]]:
-    texts = [str(text) for text in call.inputs[0].data]
-    vectors = [x for text in texts for x in hashed_vector(text)]
-    tokens = [_tokens(text) for text in texts]
-    count = len(texts)
-    return [
-        _output("EMBEDDING", "FP32", [count, EMBEDDING_WIDTH], vectors),
-        _output("TOKENS", "INT32", [count, 1], tokens),
-    ]
-
-
-def _ranking_outputs(call: _Inference) -> list[dict[str, Any]]:
-    texts = {tensor.name: [str(text) for text in tensor.data] for tensor in call.inputs}
-    pairs = list(zip(texts.get("QUERY", []), texts.get("DOCUMENT", []), strict=False))
-    scores = [shared_words(query, text) for query, text in pairs]
-    return [
-        _output("SCORE", "FP32", [len(pairs), 1], scores),
-        _output("TOKENS", "INT32", [len(pairs), 1], [_tokens(q + text) for q, text in pairs]),
-    ]
-
-
-TENSOR_ANSWERS = {"embeddings": _embedding_outputs, "rerank": _ranking_outputs}
-"""What reads texts, by task."""
-
-
-def _tokens(text: str) -> int:
-    return max(1, len(text) // BYTES_PER_TOKEN)
-
-
-def _classes(rows: int) -> list[dict[str, Any]]:
-    even = [1 / IMAGE_CLASSES] * (IMAGE_CLASSES * rows)
-    return [_output("PROBABILITIES", "FP32", [rows, IMAGE_CLASSES], even)]
-
-
-def _output(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": shape, "data": data}
 
 
 def _event(chunk: dict[str, Any]) -> bytes:

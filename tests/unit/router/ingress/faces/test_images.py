@@ -10,7 +10,7 @@ from aiohttp import web
 from router.domain.pricing import Price
 from router.ingress.faces.images import IMAGES_MAX, PROMPT_CHARACTERS_MAX
 from tests.unit.router.ingress.faces.one_model import NAME, Handler, served
-from workers.backends.emulator.server import plain_png
+from workers.backends.emulator.answers import plain_png
 
 IMAGE_NANO = 4_000_000
 PRICE = Price(3, image_nano=IMAGE_NANO)

@@ -10,7 +10,7 @@ from aiohttp import web
 from router.domain.pricing import Price
 from router.ingress.faces.moderations import INPUTS_MAX
 from tests.unit.router.ingress.faces.one_model import NAME, Handler, served
-from workers.backends.emulator.server import judged, moderated_texts, plain_png
+from workers.backends.emulator.answers import judged, moderated_texts, plain_png
 
 INPUT_NANO = 20_000
 PRICE = Price(3, row_nano=INPUT_NANO, image_nano=5, unit="inputs")

@@ -167,7 +167,7 @@ async def test_sound_is_given_again_for_the_same_key_only_if_it_was_whole() -> N
 
 
 def test_a_wave_can_be_read() -> None:
-    from workers.backends.emulator.server import tone
+    from workers.backends.emulator.answers import tone
 
     with wave.open(io.BytesIO(tone(10))) as sound:
         assert sound.getnframes() > 0

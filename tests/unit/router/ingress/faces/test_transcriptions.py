@@ -19,7 +19,7 @@ from router.domain.pricing import Price
 from router.settings import Limits
 from router.upstream.openai_http import SILENCE
 from tests.unit.router.ingress.faces.one_model import AUTH, NAME, Handler, served
-from workers.backends.emulator.server import tone
+from workers.backends.emulator.answers import tone
 
 PATH = "/v1/audio/transcriptions"
 SECOND_NANO = 30_000
