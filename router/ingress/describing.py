@@ -52,20 +52,19 @@ def operation(
     error: str = "Error",
     key: str | None = "key",
     query: str = "",
-    binary: str = "",
+    bare: str = "",
     form: str = "",
 ) -> Schema:
     """One operation: its input, its answer, and the shape of its errors.
 
-    An answer of the type ``binary`` has no shape. The input is JSON, or of the type ``form``.
+    An answer of the type ``bare`` has no shape; it may be the only one. The input is JSON, or of
+    the type ``form``.
     """
+    answers = content(ref(answer), *more) if answer else {}
     described: Schema = {
         "summary": summary,
         "responses": {
-            "200": {
-                "description": "Done.",
-                "content": {binary: {}} if binary else content(ref(answer), *more),
-            },
+            "200": {"description": "Done.", "content": answers | ({bare: {}} if bare else {})},
             "default": {"description": "An error.", "content": content(ref(error))},
         },
         "security": [{key: []}] if key else [],

@@ -107,7 +107,7 @@ FACE: Face = Face(
     described={
         PATH: {
             "post": operation(
-                "OpenAI speech: sound as it comes.", "", takes="SpeechRequest", binary="audio/*"
+                "OpenAI speech: sound as it comes.", "", takes="SpeechRequest", bare="audio/*"
             )
         }
     },

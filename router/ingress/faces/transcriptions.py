@@ -99,6 +99,7 @@ FACE: Face = Face(
                 "Transcription",
                 takes="TranscriptionRequest",
                 form=FORM,
+                bare="text/plain",
             )
         }
     },

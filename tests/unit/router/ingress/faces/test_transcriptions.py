@@ -16,6 +16,7 @@ from router.contracts.bodies.sound import (
     seconds_of,
 )
 from router.domain.pricing import Price
+from router.ingress.faces.transcriptions import FACE
 from router.settings import Limits
 from router.upstream.openai_http import SILENCE
 from tests.unit.router.ingress.faces.one_model import AUTH, NAME, Handler, served
@@ -61,14 +62,16 @@ async def test_openais_client_is_heard_and_seconds_are_charged() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["text", "srt", "vtt"])
-async def test_text_comes_as_text_even_if_it_looks_like_json(wanted: Any) -> None:
+async def test_text_comes_as_the_described_text_even_if_it_looks_like_json(wanted: Any) -> None:
     said = '{"usage":{"seconds":9}}'
     worker = hearing(said, "text/plain", response_format=wanted)
     async with served("transcription", worker, PRICE) as shop:
-        answer = await shop.openai.audio.transcriptions.create(
+        answer = await shop.openai.audio.transcriptions.with_raw_response.create(
             model=NAME, file=("a.wav", WAVE), response_format=wanted
         )
-        assert answer == said
+        assert answer.text == said
+        described = FACE.described[PATH]["post"]["responses"]["200"]["content"]
+        assert answer.headers["content-type"].partition(";")[0] in described
         assert shop.line.records[0].charge_nano == 3 * SECOND_NANO
 
 
