@@ -54,7 +54,7 @@ class ChatCall(msgspec.Struct):
 
     model: str
     messages: list[Message]
-    maxtokens_of: Annotated[int, Meta(ge=1)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
     stream: bool = False
     stream_options: _StreamOptions | None = None
 
@@ -127,11 +127,11 @@ async def chat(request: web.Request) -> web.StreamResponse:
         raise _refusal(web.HTTPNotFound, f"{call.model} does not run on {worker.worker.id}")
     engine = worker.engine(call.model)
     prompt = prompt_text(call.messages)
-    tokens = call.maxtokens_of or COMPLETION_TOKENS_DEFAULT
-    if len(prompt) // BYTES_PER_TOKEN + tokens > engine.roomtokens_of:
+    tokens = call.max_tokens or COMPLETION_TOKENS_DEFAULT
+    if len(prompt) // BYTES_PER_TOKEN + tokens > engine.room_tokens:
         raise _refusal(
             web.HTTPBadRequest,
-            f"prompt and answer must fit into {engine.roomtokens_of} tokens of KV cache, got"
+            f"prompt and answer must fit into {engine.room_tokens} tokens of KV cache, got"
             f" {len(prompt) // BYTES_PER_TOKEN} and {tokens}",
         )
     text = _text(worker, call.model, tokens)
@@ -190,7 +190,7 @@ async def embeddings(request: web.Request) -> web.Response:
         {"object": "embedding", "index": i, "embedding": hashed_vector(text)}
         for i, text in enumerate(texts)
     ]
-    usage = {"prompttokens_of": tokens, "totaltokens_of": tokens}
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     body = {"object": "list", "model": call.model, "data": entries, "usage": usage}
     return _json_response({**body, "emulated": True})
 
@@ -207,7 +207,7 @@ async def rerank(request: web.Request) -> web.Response:
         {"index": place, "relevance_score": shared_words(call.query, text)}
         for place, text in enumerate(call.documents)
     ]
-    usage = {"prompttokens_of": tokens, "totaltokens_of": tokens}
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     body = {"id": f"emulated-{worker.served}", "model": call.model, "results": results}
     return _json_response({**body, "usage": usage, "emulated": True})
 
@@ -221,7 +221,7 @@ async def moderations(request: web.Request) -> web.Response:
     tokens = sum(map(tokens_of, texts))
     async with worker.slot():
         await worker.spend(profile.prefill_s(tokens * worker.running) * worker.jitter())
-    usage = {"prompttokens_of": tokens, "totaltokens_of": tokens}
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     body = {"model": call.model, "results": [judged(text) for text in texts], "usage": usage}
     return _json_response({"id": f"emulated-{worker.served}", **body, "emulated": True})
 
@@ -398,12 +398,12 @@ def _text(worker: RunningWorker, model: str, tokens: int) -> str:
 
 
 def _usage(sequence: Sequence) -> dict[str, Any]:
-    prompt, completion = sequence.prompttokens_of, sequence.answer_events
+    prompt, completion = sequence.prompt_tokens, sequence.answer_events
     return {
-        "prompttokens_of": prompt,
-        "completiontokens_of": completion,
-        "totaltokens_of": prompt + completion,
-        "prompttokens_of_details": {"cachedtokens_of": sequence.cachedtokens_of},
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": sequence.cached_tokens},
     }
 
 
