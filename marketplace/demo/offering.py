@@ -276,6 +276,35 @@ REAL_MODELS = (
             "triton-single": Price(id=0, row_nano=10_000),
         },
     ),
+    DemoModel(
+        name="hironsan/hatesonar",
+        display_name="HateSonar",
+        task="moderation",
+        description=(
+            "Scores English texts for hate and for offensive language, and for no other category: "
+            "a linear classifier of words, trained on 25,000 tweets that people labelled. It knows "
+            "no context, so it flags swearing among friends and texts about a slur, and passes "
+            "threats and hate in plain words. A text is scored sentence by sentence, and has the "
+            "scores of its worst."
+        ),
+        license="MIT",
+        source_url="https://github.com/Hironsan/HateSonar",
+        version="0.1.0",
+        upstream_model="hatesonar",
+        input_schema=MODERATION_INPUT,
+        tensors={
+            "inputs": [_tensor("TEXT", "BYTES", -1, 1)],
+            "outputs": [
+                _tensor("HATE", "FP32", -1, 1),
+                _tensor("OFFENSIVE_LANGUAGE", "FP32", -1, 1),
+                _tensor("TOKENS", "INT32", -1, 1),
+            ],
+        },
+        prices={
+            "triton-batched": Price(id=0, row_nano=4_000),
+            "triton-single": Price(id=0, row_nano=2_000),
+        },
+    ),
 )
 
 _EMULATED_NOTE = " Emulated: the answers are synthetic, only the timing follows published figures."

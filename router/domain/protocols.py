@@ -81,8 +81,8 @@ TASK_KINDS: Mapping[str, frozenset[Kind]] = {
 }
 MARKET_KINDS: Mapping[str, frozenset[Kind]] = {
     "openai": frozenset(kind for kind, row in KINDS.items() if row.path),
-    "oip": frozenset({Kind.INFER, Kind.EMBEDDING, Kind.RERANK}),
-    "oip_grpc": frozenset({Kind.INFER, Kind.EMBEDDING, Kind.RERANK}),
+    "oip": frozenset({Kind.INFER, Kind.EMBEDDING, Kind.RERANK, Kind.MODERATION}),
+    "oip_grpc": frozenset({Kind.INFER, Kind.EMBEDDING, Kind.RERANK, Kind.MODERATION}),
 }
 OWN_OPENAI, OWN_ANTHROPIC = "own_openai", "own_anthropic"
 """Of organisations' own endpoints: they are called with a key, and at other addresses."""

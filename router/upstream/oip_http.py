@@ -1,8 +1,9 @@
 """Open Inference Protocol v2 workers (Triton, KServe, …), and the REST transport to them.
 
 Tensors pass through, JSON and binary alike, and the public model name is restored. Embeddings in
-OpenAI's shape are translated for models with a ``TEXT`` input and an ``EMBEDDING`` output, and
-rerankings for those that take a ``QUERY`` and a ``DOCUMENT`` a row and give a ``SCORE``.
+OpenAI's shape are translated for models with a ``TEXT`` input and an ``EMBEDDING`` output,
+rerankings for those that take a ``QUERY`` and a ``DOCUMENT`` a row and give a ``SCORE``, and
+moderations for those that take a ``TEXT`` and give a probability for each category.
 """
 
 import array
@@ -18,6 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from router.contracts import oip
+from router.contracts.bodies.moderation import judged, moderation_body
 from router.contracts.bodies.ranking import Ranked, ordered, ranking_body
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
@@ -56,6 +58,15 @@ class _EmbeddingFields(msgspec.Struct):
 class _RerankFields(msgspec.Struct):
     query: str
     documents: list[str]
+
+
+class _Part(msgspec.Struct):
+    type: str
+    text: str = ""
+
+
+class _ModerationFields(msgspec.Struct):
+    input: str | list[str | _Part]
 
 
 class Transport(Protocol):
@@ -115,13 +126,15 @@ class OIPUpstream:
         self._transport = transport
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
-        """Infer; for a request in another shape, embed or rerank."""
+        """Infer; for a request in another shape, embed, rerank or moderate."""
         if request.kind is Kind.INFER:
             return await self._infer(request, endpoint)
         if request.kind is Kind.EMBEDDING:
             return await self._embed(request, endpoint)
         if request.kind is Kind.RERANK:
             return await self._rerank(request, endpoint)
+        if request.kind is Kind.MODERATION:
+            return await self._moderate(request, endpoint)
         raise UpstreamRefused(422, f"model {request.model} takes tensors, not {request.kind} calls")
 
     async def stream(
@@ -231,6 +244,27 @@ class OIPUpstream:
             Usage(prompt_tokens=prompt_tokens, rows=request.bound.rows),
         )
 
+    async def _moderate(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        texts = moderated_texts(request)
+        tensor = {"name": "TEXT", "datatype": "BYTES", "shape": [len(texts), 1], "data": texts}
+        _, body = await self._transport.infer(
+            endpoint, (*JSON, *_trace(request)), _encode({"inputs": [tensor]})
+        )
+        try:
+            outputs = {
+                tensor.name: tensor.data
+                for tensor in msgspec.json.decode(body, type=_Tensors).outputs
+            }
+            prompt_tokens = max(int(sum(outputs.pop("TOKENS"))), 0)
+            results = judged({name.lower(): data for name, data in outputs.items()}, len(texts))
+        except (*UNREADABLE, LookupError, OverflowError) as error:
+            raise UpstreamFailed("bad_tensors", str(error)) from error
+        return Answer(
+            moderation_body(request.model, results, prompt_tokens),
+            "application/json",
+            Usage(prompt_tokens=prompt_tokens, rows=request.bound.rows),
+        )
+
 
 def _trace(request: InferenceRequest) -> tuple[tuple[str, str], ...]:
     return ((TRACEPARENT, request.traceparent),) if request.traceparent else ()
@@ -247,6 +281,20 @@ def embedding_fields(request: InferenceRequest) -> _EmbeddingFields:
     if not fields.input:
         raise UpstreamRefused(422, "input is empty; give at least one text")
     return fields
+
+
+def moderated_texts(request: InferenceRequest) -> list[str]:
+    """The inputs of a moderation. Raises ``UpstreamRefused`` for what is no text."""
+    given = msgspec.json.decode(_encode(request.fields), type=_ModerationFields).input
+    if isinstance(given, str):
+        return [given]
+    texts = [item for item in given if isinstance(item, str)]
+    if texts:
+        return texts
+    parts = [item for item in given if not isinstance(item, str)]
+    if any(part.type != "text" for part in parts):
+        raise UpstreamRefused(422, f"model {request.model} judges texts; leave out the images")
+    return ["\n".join([part.text for part in parts])]
 
 
 def _blank_tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, object]:

@@ -43,7 +43,7 @@ SETTING_NAME = re.compile(
 )
 NOT_FOR_PEOPLE = {"DJANGO_SETTINGS_MODULE"}
 MODEL_NAME = re.compile(
-    r"(?<![\w./])(?:huggingfacetb|waypost|wordllama|emulated)/[a-z0-9][a-z0-9.-]+"
+    r"(?<![\w./])(?:hironsan|huggingfacetb|waypost|wordllama|emulated)/[a-z0-9][a-z0-9.-]+"
 )
 COMMANDS = {
     "audit": "marketplace.audit",

@@ -84,6 +84,18 @@ def test_documents_are_ranked_by_how_near_they_are(client: triton.InferenceServe
     assert answer.as_numpy("TOKENS").ravel()[0] > answer.as_numpy("TOKENS").ravel()[2] > 0
 
 
+def test_a_text_is_as_bad_as_its_worst_sentence(client: triton.InferenceServerClient) -> None:
+    calm = "The committee met in the town hall to speak about the new railway. " * 20
+    texts = ["What a lovely day.", "white trash hillbilly", f"{calm} This shit is amazing. {calm}"]
+    tensor = triton.InferInput("TEXT", [4, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[text.encode()] for text in (*texts, "")], object))
+    answer = client.infer("hatesonar", [tensor])
+    hate, offensive = (answer.as_numpy(name).ravel() for name in ("HATE", "OFFENSIVE_LANGUAGE"))
+    assert (hate > 0.5).tolist() == [False, True, False, False]
+    assert (offensive > 0.5).tolist() == [False, False, True, False]
+    assert answer.as_numpy("TOKENS").ravel().tolist() == [4, 3, 524, 0]
+
+
 @pytest.mark.parametrize("length", [3, 0])
 def test_each_kind_of_number_goes_in_and_out(
     counter_address: tuple[str, Path], length: int

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
+
 from marketplace.batches.formats.rows import PIECE_ROWS_MAX
 from marketplace.demo.schemas import FRAUD_INPUT
+from workers.backends.triton.hatesonar import write_hatesonar
 from workers.backends.triton.repository import FRAUD_ROWS_MAX, PROFILES, write_repository
 
 
@@ -39,7 +43,18 @@ def test_a_repository_is_replaced_whole(tmp_path: Path) -> None:
     write_repository(folder, PROFILES["single"])
     assert sorted(path.name for path in folder.iterdir()) == [
         "fraud_scorer",
+        "hatesonar",
         "wordllama_256",
         "wordllama_rerank",
     ]
     assert (folder / "fraud_scorer/1/fraud_scorer.onnx").exists()
+
+
+def test_the_moderation_tells_hate_from_swearing_without_a_locale(tmp_path: Path) -> None:
+    write_hatesonar(tmp_path / "hatesonar.onnx")
+    session = onnxruntime.InferenceSession(
+        str(tmp_path / "hatesonar.onnx"), providers=["CPUExecutionProvider"]
+    )
+    texts = ["What a lovely day.", "This SHIT is amazing", "white trash hillbilly"]
+    (scores,) = session.run(["probabilities"], {"text": np.array(texts, object)})
+    assert scores.argmax(axis=1).tolist() == [2, 1, 0]

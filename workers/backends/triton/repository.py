@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.backends.triton.fraud.train import MODEL_PATH
+from workers.backends.triton.hatesonar import write_hatesonar
 from workers.backends.weights import packaged_file
 
 MODELS = Path(__file__).parent / "models"
@@ -14,6 +15,8 @@ FRAUD_ROWS_MAX = 4_096
 TEXTS_MAX = 256
 DOCUMENTS_MAX = 1_000
 """As many as a call may have (router/ingress/faces/rerank.py)."""
+INPUTS_MAX = 1_000
+"""As many as a call may have (router/ingress/faces/moderations.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,20 @@ def write_repository(folder: Path, profile: Profile) -> None:
         parameters=wordllama,
         beside=VECTORS,
     )
+    hatesonar = _write_model(
+        folder,
+        "hatesonar",
+        replace(profile, instances=1),
+        rows_max=INPUTS_MAX,
+        inputs=[Tensor("TEXT", "TYPE_STRING", 1)],
+        outputs=[
+            Tensor("HATE", "TYPE_FP32", 1),
+            Tensor("OFFENSIVE_LANGUAGE", "TYPE_FP32", 1),
+            Tensor("TOKENS", "TYPE_INT32", 1),
+        ],
+        parameters={},
+    )
+    write_hatesonar(hatesonar / "hatesonar.onnx")
 
 
 def model_config(

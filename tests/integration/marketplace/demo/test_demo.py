@@ -95,6 +95,7 @@ def test_every_real_model_is_offered_by_two_providers_at_different_prices(home: 
     for deployment in snapshot()["deployments"]:
         by_model.setdefault(deployment["model"], []).append(deployment)
     assert set(by_model) == {
+        "hironsan/hatesonar",
         "huggingfacetb/smollm2-135m-instruct",
         "waypost/fraud-scorer",
         "wordllama/wordllama-256",

@@ -1,11 +1,11 @@
 """Calls of OpenAI's kinds, read as the router reads them."""
 
 from router.domain.request import InferenceRequest, Kind
-from router.ingress.faces import chat, completions, embeddings, rerank
+from router.ingress.faces import chat, completions, embeddings, moderations, rerank
 from router.ingress.faces import openai as faces
 from router.ingress.faces.face import Arrival
 
-FACES = (chat, completions, embeddings, rerank)
+FACES = (chat, completions, embeddings, moderations, rerank)
 SHAPES = {face.SHAPE.kind: face.SHAPE for face in FACES}
 
 

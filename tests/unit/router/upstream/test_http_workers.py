@@ -361,6 +361,75 @@ async def test_a_reranking_that_is_none_is_the_workers_fault(outputs: object) ->
             await upstream.answer(call(Kind.RERANK, **RERANK), endpoint(url, protocol="oip"))
 
 
+def _scores(**columns: list[float]) -> list[dict[str, object]]:
+    return [
+        {"name": name, "shape": [len(column), 1], "data": column}
+        for name, column in columns.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        (["one", "two"], ["one", "two"]),
+        ([{"type": "text", "text": "one"}, {"type": "text", "text": "two"}], ["one\ntwo"]),
+        ("one", ["one"]),
+    ],
+)
+async def test_moderations_are_translated_both_ways(given: object, texts: list[str]) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        (tensor,) = (await request.json())["inputs"]
+        assert (tensor["name"], tensor["data"]) == ("TEXT", texts)
+        rows = len(texts)
+        outputs = _scores(HATE=[0.75, 0.25][:rows], SPAM=[0.5, 0.0][:rows], TOKENS=[2, 3][:rows])
+        return web.json_response({"outputs": outputs})
+
+    async with serving(handle) as url, HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OIPUpstream(HTTPTransport(client, LIMITS))
+        asked = call(Kind.MODERATION, input=given)
+        found = await upstream.answer(asked, endpoint(url, protocol="oip"))
+    results = msgspec.json.decode(found.body)["results"]
+    assert len(results) == len(texts)
+    assert results[0] == {
+        "flagged": True,
+        "categories": {"hate": True, "spam": False},
+        "category_scores": {"hate": 0.75, "spam": 0.5},
+    }
+    assert [result["flagged"] for result in results[1:]] == [False] * (len(texts) - 1)
+    assert found.usage is not None
+    assert found.usage.prompt_tokens == [2, 5][len(texts) - 1]
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        _scores(TOKENS=[1, 1]),
+        _scores(HATE=[0.5, 0.5]),
+        _scores(HATE=[0.5], TOKENS=[1, 1]),
+        "x",
+    ],
+)
+async def test_a_moderation_that_is_none_is_the_workers_fault(outputs: object) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        return web.json_response({"outputs": outputs})
+
+    async with serving(handle) as url, HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OIPUpstream(HTTPTransport(client, LIMITS))
+        asked = call(Kind.MODERATION, input=["one", "two"])
+        with pytest.raises(UpstreamFailed, match="bad_tensors"):
+            await upstream.answer(asked, endpoint(url, protocol="oip"))
+
+
+async def test_images_are_not_moderated_by_texts() -> None:
+    parts = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
+    async with HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OIPUpstream(HTTPTransport(client, LIMITS))
+        with pytest.raises(UpstreamRefused, match="leave out the images"):
+            await upstream.answer(
+                call(Kind.MODERATION, input=parts), endpoint("http://127.0.0.1:1", protocol="oip")
+            )
+
+
 @pytest.mark.parametrize(
     "outputs", [[], [{"name": "EMBEDDING", "shape": [1, 2], "data": [1.0]}], "x"]
 )
