@@ -108,6 +108,13 @@ def test_with_mail_an_address_is_proved_first(with_mail: None) -> None:
     assert EmailAddress.objects.get(email="new@example.com").verified
 
 
+def test_the_page_that_one_came_for_is_next_after_the_proof(with_mail: None) -> None:
+    client = Client()
+    sign_up(client, next="/auth?client_id=Tool")
+    answer = client.post(link_in(mail.outbox[0].body))
+    assert answer.headers["Location"] == "/auth?client_id=Tool"
+
+
 def test_an_address_that_is_taken_is_told_by_mail_only(with_mail: None, person: User) -> None:
     assert sign_up(Client(), person.email) == 302
     assert User.objects.count() == 1
