@@ -46,18 +46,16 @@ async def probe(
 def readings_that_count(
     workers: Sequence[Worker], readings: Sequence[HealthReading]
 ) -> list[HealthReading]:
-    """All, unless no worker of several hosts was reached: then it is we who are cut off.
+    """All, unless no worker of several hosts was reached or heard: then it is we who are cut off.
 
-    Nothing follows then for those that were well; routers go by what they see themselves.
+    Nothing follows then for those that are taken to be well; routers go by what they see
+    themselves. A reading may be of silence: when we are cut off, some are silent before others.
     """
     hosts = {urlsplit(worker.url).hostname for worker in workers}
     if len(hosts) < 2 or any(reading.reached for reading in readings):
         return list(readings)
-    return [
-        reading
-        for worker, reading in zip(workers, readings, strict=True)
-        if worker.health_error or worker.health_checked_at is None
-    ]
+    well = {worker.pk for worker in workers if worker.healthy and worker.health_checked_at}
+    return [reading for reading in readings if reading.worker_pk not in well]
 
 
 async def _probe_one(

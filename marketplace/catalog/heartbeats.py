@@ -30,6 +30,11 @@ def unbroken_since(row: Heard, now: datetime) -> datetime:
     return row.reports_since if is_unbroken and row.reports_since is not None else now
 
 
+def is_heard(row: Reported, now: datetime) -> bool:
+    """Whether an agent has reported it lately."""
+    return row.reported_at is not None and now - row.reported_at <= SILENT_AFTER
+
+
 def hears_since(workers: Sequence[Heard], now: datetime) -> datetime:
     """Since when the marketplace surely hears who speaks: as long as it has heard one of these.
 

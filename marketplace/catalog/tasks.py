@@ -6,7 +6,7 @@ import logging
 from django.utils import timezone
 
 from marketplace.catalog.health import probe, readings_that_count
-from marketplace.catalog.heartbeats import gang_fault, hears_since, report_faults
+from marketplace.catalog.heartbeats import gang_fault, hears_since, is_heard, report_faults
 from marketplace.catalog.selectors import workers_to_probe
 from marketplace.catalog.services import (
     HealthReading,
@@ -34,15 +34,16 @@ def probe_workers() -> list[str]:
     asked, readings = [], []
     for worker, fault in zip(workers, faults, strict=False):
         ranks = {member.rank: of_members[member.pk] for member in worker.members.all()}
+        heard = any(is_heard(row, now) for row in (worker, *worker.members.all()))
         if broken := gang_fault(worker.gang_size, ranks):
-            readings.append(HealthReading(worker.pk, broken, certain=True))
+            readings.append(HealthReading(worker.pk, broken, certain=True, reached=heard))
         elif fault:
-            readings.append(HealthReading(worker.pk, fault))
+            readings.append(HealthReading(worker.pk, fault, reached=heard))
         else:
             asked.append(worker)
     if asked:
-        readings += readings_that_count(asked, asyncio.run(probe(asked)))
-    changed = worker_health_record(readings=readings)
+        readings += asyncio.run(probe(asked))
+    changed = worker_health_record(readings=readings_that_count(workers, readings))
     if changed:
         log.info("health changed: %s", ", ".join(changed))
     return changed

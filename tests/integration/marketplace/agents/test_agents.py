@@ -188,6 +188,29 @@ def test_a_revoked_agent_is_refused_and_its_workers_get_nothing_new(shop: Shop) 
 RANKS = [{**READY, "name": "a", "gang": "big", "gang_size": 3, "rank": rank} for rank in range(3)]
 
 
+@pytest.mark.parametrize("first_silent_s", [16, 21, 26])
+def test_a_prober_that_is_cut_off_takes_no_worker_away_though_one_fell_silent_first(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, first_silent_s: int
+) -> None:
+    async def reaches_nobody(workers: list[Worker]) -> list[HealthReading]:
+        return [HealthReading(row.pk, "ConnectTimeout", reached=False) for row in workers]
+
+    monkeypatch.setattr(tasks, "probe", reaches_nobody)
+    for number, name in enumerate(("gpu-0", "gpu-1")):
+        beat(registered(shop, name), {**READY, "url": f"http://10.0.0.{number}:8000"})
+    Worker.objects.exclude(url__startswith="http://10.").delete()
+    for elapsed_s in (0, 5, 10, 15, 20, 25):
+        now = timezone.now()
+        for name, silent_s in (("gpu-0-a", first_silent_s), ("gpu-1-a", 11)):
+            Worker.objects.filter(worker_id=name).update(
+                reported_at=now - timedelta(seconds=silent_s + elapsed_s),
+                reports_since=now - timedelta(minutes=5),
+                **({"healthy": True, "health_checked_at": now} if not elapsed_s else {}),
+            )
+        probe_workers()
+        assert Worker.objects.filter(healthy=True).count() == 2, elapsed_s
+
+
 @pytest.fixture
 def gang(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[APIClient]:
     """The agents of three ranks, all up; the worker itself always answers the prober."""
