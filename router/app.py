@@ -37,7 +37,7 @@ from router.adapters.snapshot_file import SnapshotFile
 from router.adapters.static_fleet import load_fleet
 from router.compose import MemoryRecorder, Router, Stores, compose
 from router.contracts.record import UsageRecord
-from router.contracts.snapshot import Snapshot
+from router.contracts.snapshot import Snapshot, understood
 from router.domain.errors import LedgerUnavailable
 from router.ingress.api import API
 from router.ingress.http.http_server import HTTPServer
@@ -290,7 +290,10 @@ class _Follower:
                 await self._keep(snapshot)
 
     def _use(self, snapshot: Snapshot) -> None:
-        table = build_table(snapshot)
+        known, left_out = understood(snapshot)
+        for what in left_out:
+            log.warning("snapshot %d: this release does not know %s", snapshot.version, what)
+        table = build_table(known)
         self._gateway.use(table)
         if self._view is not None:
             self._view.use(table)

@@ -20,6 +20,7 @@ from router.domain.catalog import (
     Worker,
 )
 from router.domain.keys import EndedSession
+from router.domain.protocols import PROTOCOL_KINDS, TASKS
 
 SNAPSHOT_SCHEMA = 1
 SNAPSHOT_CHANNEL = "waypost_snapshot"
@@ -62,3 +63,21 @@ def decode_snapshot(body: bytes | str) -> Snapshot:
             "router and marketplace must run the same release"
         )
     return snapshot
+
+
+def understood(snapshot: Snapshot) -> tuple[Snapshot, list[str]]:
+    """The part that this release can serve, and texts about what it leaves out.
+
+    While releases are exchanged, the catalog may name tasks and protocols that only the next one
+    knows.
+    """
+    models = [row for row in snapshot.models if row.task not in TASKS]
+    workers = [row for row in snapshot.workers if row.protocol not in PROTOCOL_KINDS]
+    known = msgspec.structs.replace(
+        snapshot,
+        models=tuple(row for row in snapshot.models if row.task in TASKS),
+        workers=tuple(row for row in snapshot.workers if row.protocol in PROTOCOL_KINDS),
+    )
+    left_out = [f"model {row.name} (task {row.task})" for row in models]
+    left_out += [f"worker {row.id} (protocol {row.protocol})" for row in workers]
+    return known, left_out

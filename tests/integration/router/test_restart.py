@@ -7,12 +7,14 @@ import httpx
 import openai
 import psycopg
 import pytest
+from msgspec.structs import replace
 
-from router.contracts.snapshot import Snapshot
+from router.contracts.snapshot import Snapshot, decode_snapshot
 from router.domain.catalog import ApiKey, Deployment, Model, Pool, Worker
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from tests.contract.router.conftest import ledger_database, open_accounts
+from tests.embedded import wait_until
 from tests.integration.router.routers import (
     HELLO,
     KEY,
@@ -90,6 +92,33 @@ def test_a_restarted_router_places_its_first_call_by_what_it_knew(
     with started("one", unmeasured, tmp_path, port=port) as router:
         assert first_answer(f"{router.url}/readyz") == 200, "it listens once it has a catalog"
         assert worker_of_a_call(router) == FAST
+
+
+def test_what_only_a_later_release_knows_is_left_out_and_all_else_is_served(
+    unmeasured: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(unmeasured) as connection:
+        row = connection.execute("SELECT body::text FROM routing_snapshot").fetchone()
+    assert row is not None
+    now = decode_snapshot(row[0])
+    (port,) = free_ports(1)
+    with running("one", unmeasured, tmp_path, port=port) as router:
+        later = replace(
+            now,
+            models=(*now.models, Model("lab/later", "telepathy", "1", 1)),
+            workers=(*now.workers, replace(now.workers[0], id="later", protocol="thought")),
+            deployments=(*now.deployments, replace(now.deployments[0], id=9, model="lab/later")),
+        )
+        publish(unmeasured, later)
+        log = tmp_path / "one.log"
+        wait_until(lambda: "does not know" in log.read_text(), PATIENCE_S, "it has the next one")
+        assert worker_of_a_call(router) in (SLOW, FAST)
+    assert "model lab/later (task telepathy)" in log.read_text()
+    assert "worker later (protocol thought)" in log.read_text()
+    with running("one", unmeasured, tmp_path, port=port) as router:
+        assert worker_of_a_call(router) in (SLOW, FAST)
+        client = openai.OpenAI(base_url=f"{router.url}/v1", api_key=KEY, timeout=120)
+        assert [listed.id for listed in client.models.list()] == [MODEL]
 
 
 def first_answer(url: str) -> int:
