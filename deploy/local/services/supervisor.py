@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -41,6 +42,8 @@ NEVER_STOPPED = frozenset(
     {Condition.WAITING, Condition.DONE, Condition.UNAVAILABLE, Condition.FAILED}
 )
 LOG_TAIL_BYTES = 64 * 1024
+_GROUP_MARGIN = re.compile(r"^ +(?:\| ?|\+ |\+-\+?-[-+ \d.]*$)")
+"""What Python draws to the left of, and between, the errors of a group."""
 
 
 def inherited() -> dict[str, str]:
@@ -366,12 +369,13 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> list[str]:
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return [line for line in text.splitlines() if line.strip() and not _is_frame(line)][-lines:]
+    found = (_GROUP_MARGIN.sub("", line) for line in text.splitlines())
+    return [line for line in found if line.strip() and not _is_frame(line)][-lines:]
 
 
 def _is_frame(line: str) -> bool:
     """Whether it is of a traceback; what the error was is on the line after the last frame."""
-    return line.startswith(("Traceback (most recent call last)", "  "))
+    return line.startswith(("Traceback (most recent call last)", "Exception Group Traceback", "  "))
 
 
 def explain_end(status: int, log: Path) -> str:

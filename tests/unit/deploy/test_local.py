@@ -5,6 +5,8 @@ import json
 import os
 import shlex
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from deploy.local.services.supervisor import StartFailed, describe_status, tail
 from deploy.local.terminal.banner import banner, first_call
 from deploy.local.terminal.progress import Progress
 from deploy.local.terminal.report import as_json, as_table
+from tests.patience import PATIENCE_S
 
 READY = ServiceState(
     "web", Condition.READY, since=1_700_000_000, seconds_to_ready=1.25, process=Process.own()
@@ -190,6 +193,25 @@ def test_a_failed_start_is_explained_with_its_log(home: Path) -> None:
     log.write_text("could not extend file: No space left on device\n")
     full = explain(StartFailed("postgres", "left with exit status 1", log), home)
     assert full == f"the disk of {home} is full (postgres could not write)"
+
+
+def test_a_log_tail_has_the_errors_of_a_group_and_no_frames(home: Path) -> None:
+    log = home / "x.log"
+    script = (
+        "import asyncio\n"
+        "async def wrong():\n"
+        "    raise KeyError('transcription')\n"
+        "async def main():\n"
+        "    async with asyncio.TaskGroup() as group:\n"
+        "        group.create_task(wrong())\n"
+        "        group.create_task(wrong())\n"
+        "asyncio.run(main())\n"
+    )
+    with log.open("wb") as file:
+        subprocess.run([sys.executable, "-c", script], stderr=file, check=False, timeout=PATIENCE_S)
+    group, *errors = tail(log)
+    assert group.startswith("ExceptionGroup: ")
+    assert errors == ["KeyError: 'transcription'"] * 2
 
 
 def test_a_log_tail_skips_blank_lines_and_missing_files(home: Path) -> None:
