@@ -33,8 +33,9 @@ def probe_workers() -> list[str]:
     member_health_record(faults=of_members)
     asked, readings = [], []
     for worker, fault in zip(workers, faults, strict=False):
-        ranks = {member.rank: of_members[member.pk] for member in worker.members.all()}
-        heard = any(is_heard(row, now) for row in (worker, *worker.members.all()))
+        others = worker.members.all()
+        ranks = {member.rank: of_members[member.pk] for member in others}
+        heard = is_heard(worker, now) or any(is_heard(member, now) for member in others)
         if broken := gang_fault(worker.gang_size, ranks):
             readings.append(HealthReading(worker.pk, broken, certain=True, reached=heard))
         elif fault:
