@@ -51,7 +51,8 @@ from router.ingress.progress import HEADER as PROGRESS
 from router.ingress.progress import Progress
 from router.ingress.proxy.forward import Forwarder
 from router.ingress.proxy.pass_through import PassThrough, is_job, no_such
-from router.pipeline.gateway import Client, Gateway
+from router.pipeline.client import Client
+from router.pipeline.gateway import Gateway
 from router.pipeline.plans.auto import is_auto
 from router.pipeline.plans.naming import find_route, named, own_first, whole_name
 from router.pipeline.plans.routing_table import Grant

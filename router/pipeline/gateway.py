@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from math import inf
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from router.contracts.cost import with_cost
 from router.contracts.record import UsageRecord
@@ -35,13 +35,14 @@ from router.pipeline.access.refusals import Refusals
 from router.pipeline.attempts.attempts import Attempts, Parts
 from router.pipeline.attempts.dispatch import Dispatcher
 from router.pipeline.attempts.starting import WaitingRoom
+from router.pipeline.client import Client
 from router.pipeline.holds.counting import WorkerCounts
 from router.pipeline.holds.holding import Holding
 from router.pipeline.plans.auto import choose
 from router.pipeline.plans.plan import Plan, make_plan
 from router.pipeline.plans.routing_table import EMPTY_TABLE, Grant, RoutingTable
 from router.pipeline.settlement.cover import Cover, single_events
-from router.pipeline.settlement.route_report import Headers, Report, route_headers, route_report
+from router.pipeline.settlement.route_report import Report, route_headers, route_report
 from router.pipeline.settlement.settle import CallAccount, Settlement
 from router.pipeline.settlement.trace import Trace
 from router.ports.records import Recorder
@@ -52,28 +53,6 @@ from router.scheduling.waiting.standing import Standing
 
 T = TypeVar("T")
 JSON = "application/json"
-
-
-class Client(Protocol):
-    """Receives the answer. A send to a client that has left is cancelled; it is not an error."""
-
-    async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
-        """Send a whole answer. ``report`` is set if the call asked for its route."""
-        ...
-
-    async def start_stream(self, headers: Headers) -> None:
-        """Begin an answer of server-sent events, or of the type that the last header says."""
-        ...
-
-    async def send(self, chunk: bytes) -> None:
-        """Send some events; waits while the client is slower than the worker."""
-        ...
-
-    async def end_stream(
-        self, error: CallError | None = None, report: Report | None = None
-    ) -> None:
-        """End the stream: the answer is whole, or ``error`` says why not."""
-        ...
 
 
 class Gateway:

@@ -10,7 +10,7 @@ from router.ingress.describing import Schema
 from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier
 from router.ingress.http.exchange import Exchange, Sink
 from router.ingress.progress import Progress
-from router.pipeline.gateway import Client
+from router.pipeline.client import Client
 from router.pipeline.plans.routing_table import EMPTY_TABLE, RoutingTable
 
 

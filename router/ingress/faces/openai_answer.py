@@ -23,7 +23,7 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class OpenAIClient:
-    """The :class:`router.pipeline.gateway.Client` of a call. A report goes out as ``route``."""
+    """The :class:`router.pipeline.client.Client` of a call. A report goes out as ``route``."""
 
     __slots__ = ("_call", "_headers", "_progress", "_sink")
 
@@ -36,7 +36,7 @@ class OpenAIClient:
         self._headers: Headers = []
 
     async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         if report is not None and JSON in headers:
             fields = _decode_fields(body)
             fields["route"] = Raw(_encode(report))
@@ -44,20 +44,20 @@ class OpenAIClient:
         await self._sink.answer(200, headers, body)
 
     async def start_stream(self, headers: Headers) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         self._headers = headers
         if self._progress is not None and self._progress.stop():
             return
         await self._sink.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         await self._sink.send(chunk)
 
     async def end_stream(
         self, error: CallError | None = None, report: Report | None = None
     ) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         if error is not None:
             return await self._sink.end_stream(b"data: %b\n\n" % openai_error(error))
         await self._sink.end_stream(DONE if report is None else self._told(report) + DONE)

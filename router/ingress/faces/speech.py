@@ -71,7 +71,7 @@ def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answe
 
 
 class SpeechClient:
-    """The :class:`router.pipeline.gateway.Client` of a call."""
+    """The :class:`router.pipeline.client.Client` of a call."""
 
     __slots__ = ("_sink",)
 
@@ -87,7 +87,7 @@ class SpeechClient:
         await self._sink.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         await self._sink.send(chunk)
 
     async def end_stream(

@@ -22,7 +22,7 @@ class Translation(Protocol):
 
 
 class TranslatedClient:
-    """The :class:`router.pipeline.gateway.Client` of a call that came in another face's words.
+    """The :class:`router.pipeline.client.Client` of a call that came in another face's words.
 
     ``whole`` turns a completion into the body of the answer.
     """
@@ -40,16 +40,16 @@ class TranslatedClient:
         self._progress = progress
 
     async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         await self._sink.answer(200, headers, self._whole(body, report))
 
     async def start_stream(self, headers: Headers) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         if self._progress is None or not self._progress.stop():
             await self._sink.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         events = self._stream.feed(chunk)
         if events:
             await self._sink.send(events)
@@ -57,5 +57,5 @@ class TranslatedClient:
     async def end_stream(
         self, error: CallError | None = None, report: Report | None = None
     ) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         await self._sink.end_stream(self._stream.end(error, report))

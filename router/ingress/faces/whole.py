@@ -8,7 +8,7 @@ from router.pipeline.settlement.route_report import Report
 
 
 class WholeClient:
-    """The :class:`router.pipeline.gateway.Client` of such a call.
+    """The :class:`router.pipeline.client.Client` of such a call.
 
     ``written`` turns what the upstream gave into the body of the answer.
     """
@@ -20,7 +20,7 @@ class WholeClient:
         self._written = written
 
     async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         await self._sink.answer(200, headers, self._written(body, report))
 
     async def start_stream(self, headers: Headers) -> None:

@@ -75,14 +75,14 @@ class OwnerRefused(Exception):
 
 
 class _Answer:
-    """The :class:`router.pipeline.gateway.Client` of a call: keeps the answer for its caller."""
+    """The :class:`router.pipeline.client.Client` of a call: keeps the answer for its caller."""
 
     def __init__(self) -> None:
         self.headers: Headers = []
         self.body = b""
 
     async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         self.headers, self.body = headers, body
 
     async def start_stream(self, headers: Headers) -> None:
@@ -115,7 +115,7 @@ class _Stream:
         """The stream exists already."""
 
     async def send(self, chunk: bytes) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         *events, self._rest = (self._rest + chunk).split(EVENT_END)
         for event in events:
             data = event.removeprefix(b"data: ")
@@ -125,7 +125,7 @@ class _Stream:
     async def end_stream(
         self, error: CallError | None = None, report: Report | None = None
     ) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.pipeline.client.Client`."""
         if error is not None:
             await self._write(pb.ModelStreamInferResponse(error_message=error.message))
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from router.domain.errors import WorkerFailed
 from router.ingress.http.exchange import Exchange, Headers
+from router.pipeline.client import Client
 from router.pipeline.fleet.cluster import ClusterView
-from router.pipeline.gateway import Client
 from router.ports.cluster import Member
 from router.ports.upstream import UpstreamFailed
 from router.upstream.connection import Connection

@@ -18,7 +18,7 @@ from router.ingress.faces.tool_calls import HeardCall, ToolCalls
 from router.ingress.faces.translated import TranslatedClient
 from router.ingress.http.exchange import Sink
 from router.ingress.progress import Progress
-from router.pipeline.gateway import Client
+from router.pipeline.client import Client
 from router.pipeline.settlement.route_report import Report
 from router.ports.upstream import UpstreamFailed
 

@@ -22,7 +22,7 @@ from router.ingress.faces.responses.request import chat_body
 from router.ingress.faces.responses.resource import Resource
 from router.ingress.http.exchange import Exchange, Sink
 from router.ingress.progress import Progress
-from router.pipeline.gateway import Client
+from router.pipeline.client import Client
 from router.pipeline.plans.routing_table import NOBODY
 
 PATH = "/v1/responses"

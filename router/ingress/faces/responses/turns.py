@@ -30,7 +30,8 @@ from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier, Item,
 from router.ingress.http.exchange import Exchange, Headers, Sink
 from router.ingress.progress import Progress
 from router.ingress.proxy.pass_through import PassThrough, no_such
-from router.pipeline.gateway import Client, Gateway
+from router.pipeline.client import Client
+from router.pipeline.gateway import Gateway
 from router.pipeline.plans.routing_table import Grant
 from router.ports.responses import ResponseStore, Turn
 from router.settings import Limits
