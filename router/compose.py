@@ -26,6 +26,7 @@ from router.ingress.faces.responses.turns import Turns
 from router.ingress.idempotency import Idempotency
 from router.ingress.operations.operations import Operations
 from router.ingress.proxy.forward import Forwarder
+from router.ingress.proxy.judging import OwnersJudge
 from router.ingress.proxy.pass_through import PassThrough
 from router.logs import CallLog
 from router.metering.settler import Settler
@@ -139,6 +140,7 @@ async def compose(settings: Settings, stores: Stores, closing: AsyncExitStack) -
         view = _view(settings, stores.cluster, path)
         to_routers = await _open_to_routers(limits, closing)
         forwarder = Forwarder(view, to_routers, settings.key_pepper, limits.answer_bytes_max)
+        path.gateway.guarding.elsewhere = OwnersJudge(forwarder, settings.key_pepper)
         remembering = _remembering(settings, path)
     interval_s = limits.engine_poll_s
     polls = EnginePolls(path.dispatcher, MetricsReports(client, limits), interval_s=interval_s)

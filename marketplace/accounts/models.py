@@ -134,11 +134,35 @@ class Masking(models.Model):
         abstract = True
 
 
+class Guarded(models.Model):
+    """A moderation model of the catalog that judges calls and their answers; none by default."""
+
+    guard_model = models.CharField(
+        _("moderation model"), max_length=120, blank=True, default="", db_default=""
+    )
+    guard_inputs = models.BooleanField(_("judges calls"), default=True, db_default=True)
+    guard_answers = models.BooleanField(_("judges answers"), default=False, db_default=False)
+    guard_passes = models.BooleanField(
+        _("lets pass what it cannot judge"), default=False, db_default=False
+    )
+
+    class Meta:
+        abstract = True
+
+    def clean(self) -> None:
+        super().clean()
+        if self.guard_model and not (self.guard_inputs or self.guard_answers):
+            raise ValidationError(
+                {"guard_model": _("Choose what it judges: calls, their answers, or both.")}
+            )
+
+
+GUARD_FIELDS = ("guard_model", "guard_inputs", "guard_answers", "guard_passes")
 PLATFORM_PREFIX = "waypost-"
 """Slugs of the platform's own organisations, such as the one that pays for benchmarks."""
 
 
-class Organisation(Masking, RateLimited):
+class Organisation(Masking, Guarded, RateLimited):
     """The customer that pays. Everything private belongs to exactly one organisation."""
 
     slug = models.SlugField(max_length=60, unique=True)
@@ -155,6 +179,7 @@ class Organisation(Masking, RateLimited):
         return self.name
 
     def clean(self) -> None:
+        super().clean()
         if self._state.adding and self.slug.startswith(PLATFORM_PREFIX):
             raise ValidationError(
                 {
@@ -265,10 +290,11 @@ def default_scopes() -> list[str]:
     return [Scope.INFERENCE.value]
 
 
-class ApiKey(Masking, RateLimited):
+class ApiKey(Masking, Guarded, RateLimited):
     """A credential of an organisation. Only its digest is stored; the key itself is shown once.
 
-    An empty ``models_allowed`` allows every model. ``masks`` come on top of the organisation's.
+    An empty ``models_allowed`` allows every model. ``masks`` come on top of the organisation's,
+    and so does its guard.
     ``rules`` are limits of some of its calls, as ``marketplace.keys.limits.Rule``.
     ``last_used_at`` is exact to the minute.
     """

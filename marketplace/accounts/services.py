@@ -15,6 +15,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import (
+    GUARD_FIELDS,
     ApiKey,
     EndedSession,
     Membership,
@@ -78,6 +79,21 @@ def organisation_mask(*, organisation: Organisation, masks: Sequence[str]) -> Or
     organisation.masks = list(masks)
     organisation.full_clean()
     organisation.save(update_fields=["masks"])
+    catalog_changed.send(None)
+    return organisation
+
+
+@transaction.atomic
+def organisation_guard(
+    *, organisation: Organisation, model: str, inputs: bool, answers: bool, passes: bool
+) -> Organisation:
+    """Which moderation model judges all its calls, within seconds; "" for none."""
+    organisation.guard_model = model
+    organisation.guard_inputs = inputs
+    organisation.guard_answers = answers
+    organisation.guard_passes = passes
+    organisation.full_clean()
+    organisation.save(update_fields=GUARD_FIELDS)
     catalog_changed.send(None)
     return organisation
 
@@ -152,7 +168,7 @@ def api_key_create(
     expires_at: datetime | None = None,
     rules: Sequence[Mapping[str, Any]] = (),
     masks: Sequence[str] = (),
-    **limits: int | None,
+    **others: int | str | bool | None,
 ) -> tuple[ApiKey, str]:
     """Create a key and publish it. The second value is the key itself, which is not kept."""
     key = compose_key(secrets.token_bytes(32))
@@ -166,7 +182,7 @@ def api_key_create(
         expires_at=expires_at,
         rules=rules,
         masks=masks,
-        **limits,
+        **others,
     )
     return row, key
 
@@ -183,9 +199,11 @@ def api_key_register(
     expires_at: datetime | None = None,
     rules: Sequence[Mapping[str, Any]] = (),
     masks: Sequence[str] = (),
-    **limits: int | None,
+    **others: int | str | bool | None,
 ) -> ApiKey:
-    """Store the digest of a given key and publish it. ``limits`` are `LIMIT_FIELDS`."""
+    """Store the digest of a given key and publish it. ``others`` are `LIMIT_FIELDS` and
+    `GUARD_FIELDS`.
+    """
     row = ApiKey(
         organisation=organisation,
         name=name,
@@ -197,7 +215,7 @@ def api_key_register(
         expires_at=expires_at,
         rules=list(rules),
         masks=list(masks),
-        **limits,
+        **others,
     )
     row.full_clean()
     row.save()
@@ -207,7 +225,9 @@ def api_key_register(
 
 @transaction.atomic
 def api_key_update(*, api_key: ApiKey, **changes: Any) -> ApiKey:
-    """Change a key's name, models, expiry, limits, rules or masks, within seconds everywhere."""
+    """Change a key's name, models, expiry, limits, rules, masks or guard, within seconds
+    everywhere.
+    """
     for name, value in changes.items():
         setattr(api_key, name, value)
     api_key.full_clean()

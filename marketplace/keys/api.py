@@ -13,9 +13,18 @@ from rest_framework.response import Response
 
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
 from marketplace.accounts.api import OrganisationFilter
-from marketplace.accounts.models import LIMIT_FIELDS, LIMIT_MAX, ApiKey, Mask, Scope, User
+from marketplace.accounts.models import (
+    GUARD_FIELDS,
+    LIMIT_FIELDS,
+    LIMIT_MAX,
+    ApiKey,
+    Mask,
+    Scope,
+    User,
+)
 from marketplace.accounts.permissions import Permission, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
+from marketplace.keys.guards import guard_model_check
 from marketplace.keys.limits import NANO_MAX, rules_check, rules_of
 from marketplace.keys.rotation import HOUR, OVERLAP_MAX, api_key_rotate
 from marketplace.keys.rules import expiry_check, models_allowed_check
@@ -48,6 +57,21 @@ class _Checked(serializers.ModelSerializer[ApiKey]):
         required=False,
         help_text="Personal data that is masked in its calls, besides its organisation's.",
     )
+
+    guard_model = serializers.CharField(
+        max_length=120,
+        required=False,
+        allow_blank=True,
+        help_text="The moderation model that judges its calls, besides its organisation's.",
+    )
+
+    def validate_guard_model(self, name: str) -> str:
+        """A moderation model; one that the key already has is kept."""
+        before = self.instance.guard_model if isinstance(self.instance, ApiKey) else ""
+        try:
+            return guard_model_check(name, before=before)
+        except DjangoValidationError as error:
+            raise serializers.ValidationError(error.messages) from error
 
     def validate_models_allowed(self, names: list[str]) -> list[str]:
         """The models, which must exist; names that the key already has are always kept."""
@@ -93,6 +117,7 @@ class ApiKeySerializer(_Checked):
             *LIMIT_FIELDS,
             "rules",
             "masks",
+            *GUARD_FIELDS,
             "status",
             "created_at",
             "expires_at",
@@ -108,7 +133,10 @@ class ApiKeySerializer(_Checked):
 class ApiKeyChangeSerializer(KnownFieldsOnly, _Checked):
     class Meta:
         model = ApiKey
-        fields = ["name", "models_allowed", "expires_at", *LIMIT_FIELDS, "rules", "masks"]
+        fields = [
+            *("name", "models_allowed", "expires_at", *LIMIT_FIELDS, "rules", "masks"),
+            *GUARD_FIELDS,
+        ]
 
 
 class ApiKeyCreatedSerializer(ApiKeySerializer):
@@ -154,7 +182,9 @@ class ApiKeyViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[ApiK
 
     @extend_schema(request=ApiKeyChangeSerializer, responses=ApiKeySerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Change a key's name, models, expiry, limits, rules or masks; null takes a limit away."""
+        """Change a key's name, models, expiry, limits, rules, masks or guard; null takes a limit
+        away.
+        """
         api_key = self.get_object()
         wanted = ApiKeyChangeSerializer(api_key, data=request.data, partial=True)
         wanted.is_valid(raise_exception=True)

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import (
+    GUARD_FIELDS,
     LIMIT_FIELDS,
     LIMIT_MAX,
     ApiKey,
@@ -19,6 +20,7 @@ from marketplace.accounts.models import (
     default_scopes,
 )
 from marketplace.billing.budgets.forms import BudgetForm
+from marketplace.keys.guards import guard_model_check, guards_to_choose
 from marketplace.keys.limits import NANO_MAX, RULES_MAX, Rule, rules_check, rules_of
 from marketplace.keys.rotation import HOUR, OVERLAP_MAX
 from marketplace.keys.rules import expiry_check, models_allowed_check
@@ -53,6 +55,10 @@ class KeyForm(BudgetForm):
         required=False, input_formats=[MINUTES, "%Y-%m-%dT%H:%M:%S"], label=_("Expires (UTC)")
     )
 
+    guard_model = forms.CharField(required=False, max_length=120, label=_("Moderation model"))
+    guard_inputs = forms.BooleanField(required=False, initial=True, label=_("Before a call"))
+    guard_answers = forms.BooleanField(required=False, label=_("Its answer"))
+    guard_passes = forms.BooleanField(required=False, label=_("Let pass what it cannot judge"))
     masks = forms.MultipleChoiceField(
         choices=Mask.choices,
         required=False,
@@ -71,6 +77,25 @@ class KeyForm(BudgetForm):
             names, before=self.api_key.models_allowed if self.api_key else ()
         )
 
+    def clean_guard_model(self) -> str:
+        """A moderation model, or ""."""
+        before = self.api_key.guard_model if self.api_key else ""
+        return guard_model_check(self.cleaned_data["guard_model"], before=before)
+
+    def clean(self) -> dict[str, Any]:
+        """A guard judges something."""
+        given = super().clean() or self.cleaned_data
+        if given.get("guard_model") and not (given["guard_inputs"] or given["guard_answers"]):
+            self.add_error(
+                "guard_model", _("Choose what it judges: calls, their answers, or both.")
+            )
+        return given
+
+    @property
+    def guards(self) -> list[str]:
+        """The moderation models to choose from, also one that is gone and still chosen."""
+        return guards_to_choose(self["guard_model"].value() or "")
+
     def clean_expires_at(self) -> datetime | None:
         """A time in the future, or the key's present one, to the minute."""
         wanted: datetime | None = self.cleaned_data["expires_at"]
@@ -87,15 +112,19 @@ class KeyForm(BudgetForm):
     @property
     def key_fields(self) -> dict[str, Any]:
         """The key's fields of a valid form."""
-        names = ("name", "models_allowed", "expires_at", "masks", *LIMIT_FIELDS)
+        names = ("name", "models_allowed", "expires_at", "masks", *LIMIT_FIELDS, *GUARD_FIELDS)
         return {name: self.cleaned_data[name] for name in names}
 
     @classmethod
     def initial_for(cls, row: ApiKey) -> dict[str, Any]:
         """Initial values for the form of a key."""
-        fields = {name: getattr(row, name) for name in ("name", "masks", *LIMIT_FIELDS)}
+        fields = {
+            name: getattr(row, name) for name in ("name", "masks", *LIMIT_FIELDS, *GUARD_FIELDS)
+        }
         fields["models_allowed"] = "\n".join(row.models_allowed)
         fields["expires_at"] = row.expires_at and row.expires_at.strftime(MINUTES)
+        if not row.guard_model:
+            fields["guard_inputs"] = True
         return fields | cls.initial_of(getattr(row, "budget", None))
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -15,9 +17,15 @@ from marketplace.accounts.models import ApiKey, Organisation, Scope
 from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.organisations.new_key import new_key_keep, new_key_take
 from marketplace.accounts.permissions import Permission, demand, may, permission_over
-from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
+from marketplace.accounts.services import (
+    api_key_create,
+    api_key_revoke,
+    api_key_update,
+    organisation_guard,
+)
 from marketplace.billing.budgets.selectors import BudgetState, budget_states
 from marketplace.keys.forms import KeyForm, NewKeyForm, RotationForm, RuleForms
+from marketplace.keys.guards import guard_model_check
 from marketplace.keys.rotation import api_key_rotate
 from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
@@ -87,6 +95,25 @@ def key(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpRe
         "state": _budgets([row]).get(row.pk),
     }
     return render(request, "accounts/key.html", context, status=422 if form.is_bound else 200)
+
+
+@require_POST
+@organisation_required
+def organisation_guards(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Have a moderation model judge the organisation's calls, or none."""
+    demand(request, organisation, Permission.ORGANISATION)
+    wanted = request.POST.get("guard_model", "")
+    try:
+        organisation_guard(
+            organisation=organisation,
+            model=guard_model_check(wanted, before=organisation.guard_model),
+            inputs="guard_inputs" in request.POST,
+            answers="guard_answers" in request.POST,
+            passes="guard_passes" in request.POST,
+        )
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    return redirect("organisation")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, User
+from marketplace.accounts.models import GUARD_FIELDS, LIMIT_FIELDS, ApiKey, User
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.billing.budgets.services import budget_set
 from marketplace.billing.models import Budget, Window
@@ -20,8 +20,8 @@ OVERLAP_MAX = timedelta(days=30)
 def api_key_rotate(
     *, api_key: ApiKey, overlap: timedelta, created_by: User | None = None
 ) -> tuple[ApiKey, str]:
-    """Create a key with the old one's name, scopes, models, limits, rules, masks, expiry and
-    budget.
+    """Create a key with the old one's name, scopes, models, limits, rules, masks, guard, expiry
+    and budget.
 
     Returns the row and the key itself. The old one ends after ``overlap`` (at once for none), or
     at its own expiry if that is earlier. The new budget has the same limit and counts from now.
@@ -43,7 +43,7 @@ def api_key_rotate(
         expires_at=old.expires_at,
         rules=old.rules,
         masks=old.masks,
-        **{name: getattr(old, name) for name in LIMIT_FIELDS},
+        **{name: getattr(old, name) for name in (*LIMIT_FIELDS, *GUARD_FIELDS)},
     )
     budget = Budget.objects.filter(key=old).first()
     if budget is not None:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Organisation, RateLimited
+from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Guarded, Organisation, RateLimited
 from marketplace.accounts.selectors import ended_sessions
 from marketplace.billing.models import Budget
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Task, Worker
@@ -234,6 +234,7 @@ def _keys() -> tuple[wire.ApiKey, ...]:
                 for rule in rules_of(row.rules)
             ),
             masks=tuple(row.masks),
+            guard=_guard(row),
         )
         for row in rows.select_related("organisation__billing_account").order_by("id")
     )
@@ -243,11 +244,21 @@ def _organisations() -> tuple[wire.Organisation, ...]:
     rows = Organisation.objects.order_by("id")
     return tuple(
         wire.Organisation(
-            row.pk, _limits(row), keeps_responses=row.keeps_responses, masks=tuple(row.masks)
+            row.pk,
+            _limits(row),
+            keeps_responses=row.keeps_responses,
+            masks=tuple(row.masks),
+            guard=_guard(row),
         )
         for row in rows
-        if row.is_limited or not row.keeps_responses or row.masks
+        if row.is_limited or not row.keeps_responses or row.masks or row.guard_model
     )
+
+
+def _guard(row: Guarded) -> wire.Guard | None:
+    if not row.guard_model:
+        return None
+    return wire.Guard(row.guard_model, row.guard_inputs, row.guard_answers, row.guard_passes)
 
 
 def _budgets() -> tuple[wire.Budget, ...]:

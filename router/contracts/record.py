@@ -112,7 +112,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     that another try took. ``traceparent`` is what the worker was told, ``parent_span_id`` the
     caller's span. ``asked`` is what the call named if that was no model, ``why`` how its model was
     chosen then. ``masked`` is what personal data was masked, like ``card=1, email=2``, without the
-    values. ``app`` is the host of the application that made the call, as its caller says.
+    values. ``guarded`` is what guardrails found, like ``input=passed, output=flagged:hate``.
+    ``app`` is the host of the application that made the call, as its caller says.
     ``policy_id`` is the policy version that placed the call. ``place`` (from 1) and
     ``eta_ms`` are what it could expect as it began to wait; both are 0 if it did not.
     """
@@ -161,6 +162,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     asked: str = ""
     why: str = ""
     masked: str = ""
+    guarded: str = ""
     attempts: tuple[AttemptRecord, ...] = ()
     candidates: Candidates = NO_CANDIDATES
     schema: int = RECORD_SCHEMA

@@ -225,17 +225,43 @@ class LimitRule(Struct, frozen=True):
     limits: RateLimits = NO_LIMITS
 
 
+class Guard(Struct, frozen=True, gc=False):
+    """A moderation model that judges calls before they run (``inputs``), or their ``answers``.
+
+    With ``passes``, what it cannot judge goes on; else it is refused.
+    """
+
+    model: str
+    inputs: bool = True
+    answers: bool = False
+    passes: bool = False
+
+    def and_also(self, other: "Guard") -> tuple["Guard", ...]:
+        """What judges for both: one guard if their models are the same."""
+        if self.model != other.model:
+            return (self, other)
+        return (
+            Guard(
+                self.model,
+                inputs=self.inputs or other.inputs,
+                answers=self.answers or other.answers,
+                passes=self.passes and other.passes,
+            ),
+        )
+
+
 class Organisation(Struct, frozen=True):
     """The organisation that pays. Listed only when it differs from these defaults.
 
     ``masks`` are the kinds of personal data (:class:`router.domain.personal.Personal`) that are
-    masked in its calls.
+    masked in its calls, ``guard`` judges them.
     """
 
     id: int
     limits: RateLimits = NO_LIMITS
     keeps_responses: bool = True
     masks: tuple[str, ...] = ()
+    guard: Guard | None = None
 
 
 class Budget(Struct, frozen=True, gc=False):
@@ -270,7 +296,7 @@ class ApiKey(Struct, frozen=True):
 
     An empty ``models`` allows every model. ``expires_at_s`` 0 means never (Unix seconds).
     ``user_id`` is the member who made it and whose budget it spends, 0 for none. ``masks`` are
-    masked in its calls besides those of its organisation.
+    masked in its calls besides those of its organisation, and ``guard`` judges them besides its.
     """
 
     id: int
@@ -284,3 +310,4 @@ class ApiKey(Struct, frozen=True):
     user_id: int = 0
     rules: tuple[LimitRule, ...] = ()
     masks: tuple[str, ...] = ()
+    guard: Guard | None = None

@@ -97,6 +97,13 @@ class NotAllowed(CallError):
     status = 403
 
 
+class ContentFlagged(CallError):
+    """A guardrail of the key or its organisation flags the call, or its answer."""
+
+    code = "content_flagged"
+    status = 403
+
+
 class ModelUnknown(CallError):
     """No model of that name is published."""
 
@@ -199,6 +206,13 @@ class NothingEligible(CallError):
     """No deployment may or can take the request now."""
 
     code = "no_eligible_worker"
+    status = 503
+
+
+class GuardrailFailed(CallError):
+    """A guardrail could not judge the call or its answer, and lets nothing pass unjudged."""
+
+    code = "guardrail_failed"
     status = 503
 
 

@@ -51,7 +51,7 @@ class SessionClaims(msgspec.Struct, frozen=True):
 
     ``session`` tells a person's browser sessions apart; it is empty outside of browsers. A token
     with a ``key_id`` speaks for that key and no person: what a job calls models with. ``batch``
-    says that the job is a batch.
+    says that the job is a batch, ``judges`` which call a router has another one judge for them.
     """
 
     organisation_id: int
@@ -61,6 +61,7 @@ class SessionClaims(msgspec.Struct, frozen=True):
     session: str = ""
     key_id: int = 0
     batch: bool = False
+    judges: str = ""
 
 
 class EndedSession(msgspec.Struct, frozen=True):

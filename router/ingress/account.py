@@ -156,6 +156,7 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
         "asked": record.asked or None,
         "why": record.why or None,
         "masked": record.masked or None,
+        "guarded": record.guarded or None,
         "app": record.app or None,
         "app_title": record.app_title or None,
         "place": record.place or None,

@@ -36,6 +36,9 @@ from router.pipeline.attempts.attempts import Attempts, Parts
 from router.pipeline.attempts.dispatch import Dispatcher
 from router.pipeline.attempts.starting import WaitingRoom
 from router.pipeline.client import Client
+from router.pipeline.guarding.held import Held
+from router.pipeline.guarding.judging import Guarding, judges_answers
+from router.pipeline.guarding.said import answer_texts, stream_texts
 from router.pipeline.holds.counting import WorkerCounts
 from router.pipeline.holds.holding import Holding
 from router.pipeline.plans.auto import choose
@@ -87,6 +90,7 @@ class Gateway:
         self._vault = vault
         self._limiter = limiter
         self._masking = masking
+        self.guarding = Guarding(self.serve)
         self._recorder = recorder
         self._checkpoint = checkpoint
         self._snapshot_age_max_s = snapshot_age_max_s
@@ -165,11 +169,16 @@ class Gateway:
         trace = Trace(plan.request)
         account = self._open_account(plan, hold, trace, permit)
         try:
+            if grant.guards:
+                await self.guarding.judge_call(grant, plan.request, trace)
             if not plan.endpoints:
                 plan = await self._room.started(plan, trace.waits)
                 account.use(plan)
             if request.stream:
-                await self._stream(plan, trace, account, client)
+                held = None
+                if grant.guards and judges_answers(grant, request):
+                    client = held = Held(client)
+                await self._stream(plan, trace, account, client, held)
             else:
                 await self._answer(plan, trace, account, client)
         except CallError as error:
@@ -249,6 +258,9 @@ class Gateway:
         trace.reported = trace.usage = answer.usage
         self._weigh(trace, endpoint, answer.own_tokens, completed=True)
         trace.finish_reason = answer.finish_reason
+        if plan.grant.guards and judges_answers(plan.grant, plan.request):
+            body = answer.body
+            await self._judge(plan, trace, account, lambda: answer_texts(body))
         settlement = account.resolve(Outcome.COMPLETED, 200)
         now_s = trace.first_byte_s
         headers = route_headers(plan, trace, endpoint, self._router_id, now_s)
@@ -262,7 +274,24 @@ class Gateway:
             body = with_cost(body, settlement.charge_nano)
         await client.answer(headers, body, report)
 
-    async def _stream(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
+    async def _judge(
+        self,
+        plan: Plan,
+        trace: Trace,
+        account: CallAccount,
+        texts: Callable[[], list[str]],
+        outcome: Outcome = Outcome.COMPLETED,
+    ) -> None:
+        """Judge an answer. It is billed, whether or not it goes out: the worker gave it."""
+        try:
+            await self.guarding.judge_answer(plan.grant, plan.request, texts, trace)
+        except CallError as error:
+            account.resolve(outcome, error.status)
+            raise
+
+    async def _stream(
+        self, plan: Plan, trace: Trace, account: CallAccount, client: Client, held: Held | None
+    ) -> None:
         beginning = self._attempts.first_part(plan, trace)
         if plan.request.wishes.deadline_ms:
             beginning = _in_time(plan.request, beginning)
@@ -301,11 +330,30 @@ class Gateway:
         else:
             if error is not None:  # The worker generates more than can be paid.
                 self._attempts.ended(attempt, trace, GIVEN_UP)
+        if error is None:
+            self._weigh(trace, endpoint, trace.tokens_delivered, completed=True)
+            self._attempts.ended(attempt, trace, ANSWERED)
+        await self._end(plan, trace, endpoint, account, client, held, error)
+
+    async def _end(
+        self,
+        plan: Plan,
+        trace: Trace,
+        endpoint: Endpoint,
+        account: CallAccount,
+        client: Client,
+        held: Held | None,
+        error: CallError | None,
+    ) -> None:
+        """Release a stream that was held, and end it."""
+        if held is not None:
+            outcome = Outcome.COMPLETED if error is None else Outcome.TRUNCATED
+            chunks = held.chunks
+            await self._judge(plan, trace, account, lambda: stream_texts(chunks), outcome)
+            await held.release(trace.guarded)
         if error is not None:
             account.resolve(Outcome.TRUNCATED, 200)
             return await client.end_stream(error)
-        self._weigh(trace, endpoint, trace.tokens_delivered, completed=True)
-        self._attempts.ended(attempt, trace, ANSWERED)
         await self._tell_end(plan, trace, endpoint, account, client)
 
     async def _tell_end(

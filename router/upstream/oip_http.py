@@ -154,7 +154,7 @@ class OIPUpstream:
     async def probe(self, endpoint: Endpoint) -> None:
         """Infer one row of zeros or of empty texts."""
         tensors = [_blank_tensor(*tensor) for tensor in endpoint.inputs]
-        if endpoint.task == "embeddings":
+        if endpoint.task in ("embeddings", "moderation"):
             tensors = [_blank_tensor("TEXT", "BYTES", (-1, 1))]
         await self._transport.infer(endpoint, JSON, _encode({"inputs": tensors}))
 

@@ -155,6 +155,10 @@ class NotAllowed(PermissionRefused):
     code = "not_allowed"
 
 
+class ContentFlagged(PermissionRefused):
+    code = "content_flagged"
+
+
 class ModelUnknown(NotFound):
     code = "model_not_found"
 
@@ -269,6 +273,10 @@ class RouterBusy(ServiceFailed):
 
 class JobsUnavailable(ServiceFailed):
     code = "jobs_unavailable"
+
+
+class GuardrailFailed(ServiceFailed):
+    code = "guardrail_failed"
 
 
 class LedgerUnavailable(ServiceFailed):

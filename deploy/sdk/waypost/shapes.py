@@ -57,8 +57,8 @@ class Route:
 
     ``cost_nano_usd`` is billionths of a dollar; of a stream it is not known at its beginning.
     ``asked`` and ``why`` are of a call that named a preset or ``auto``. ``masked`` counts personal
-    data that was masked, like ``card=1, email=2``. ``explained`` is the whole record, where it was
-    asked for.
+    data that was masked, like ``card=1, email=2``. ``guarded`` is what guardrails found, like
+    ``input=passed``. ``explained`` is the whole record, where it was asked for.
     """
 
     request_id: str = ""
@@ -66,6 +66,7 @@ class Route:
     asked: str = ""
     why: str = ""
     masked: str = ""
+    guarded: str = ""
     pool: str = ""
     worker: str = ""
     queue_ms: float | None = None
@@ -84,6 +85,7 @@ def route_of(headers: Mapping[str, str], explained: Any = None) -> Route:
         asked=headers.get("x-route-asked", ""),
         why=headers.get("x-route-why", ""),
         masked=headers.get("x-route-masked", ""),
+        guarded=headers.get("x-route-guarded", ""),
         pool=headers.get("x-route-worker-pool", ""),
         worker=headers.get("x-route-worker", ""),
         queue_ms=_number(headers.get("x-route-queue-ms")),

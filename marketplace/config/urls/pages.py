@@ -237,6 +237,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("organisation/responses", organisations.responses, name="organisation-responses"),
     path("organisation/apps", organisations.apps, name="organisation-apps"),
     path("organisation/masks", organisations.masks, name="organisation-masks"),
+    path("organisation/guard", keys.organisation_guards, name="organisation-guard"),
     path("organisation/invite", organisations.invite, name="organisation-invite"),
     path(
         "organisation/members/<int:member_id>/role", organisations.member_role, name="member-role"

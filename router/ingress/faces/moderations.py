@@ -16,6 +16,7 @@ from router.ingress.faces.openai import Asked, Shape, parse_call
 from router.ingress.faces.whole import WholeClient
 from router.ingress.http.exchange import Exchange
 from router.ingress.unfit import missing
+from router.pipeline.guarding.judging import GUARDRAIL
 from router.pipeline.settlement.route_report import Report
 
 PATH = "/v1/moderations"
@@ -90,6 +91,8 @@ _encode = msgspec.json.Encoder().encode
 
 def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:
     call = parse_call(SHAPE, exchange.body, arrival)
+    if exchange.grant is not None and exchange.grant.judges:
+        call = msgspec.structs.replace(call, asked=GUARDRAIL, why=exchange.grant.judges)
     written = partial(_written, f"modr-{call.id}")
     return call, lambda sink, _call, _progress: WholeClient(sink, written)
 

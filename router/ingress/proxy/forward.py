@@ -47,6 +47,7 @@ DOWN = (
     "x-should-retry",
 )
 ACCEPT = b"accept"
+TRACEPARENT = "traceparent"
 EVENTS = "text/event-stream"
 OK = 200
 ASK_S = 1.0

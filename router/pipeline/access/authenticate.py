@@ -48,6 +48,7 @@ def _key_grant(table: RoutingTable, key: ApiKey | None, *, batch: bool = False) 
         limits=(*_limits_of(key), *table.limits_of(key.organisation_id)),
         rules=key.rules,
         masks=table.masks_of(key.organisation_id, key.masks),
+        guards=table.guards_of(key.organisation_id, key.guard),
         expires_at_s=key.expires_at_s,
         batch=batch,
     )
@@ -71,14 +72,17 @@ def _session_grant(table: RoutingTable, token: str, pepper: bytes, now_s: float)
         raise CredentialInvalid("this session has expired; reload the page")
     if claims.key_id:
         key = _claimed_key(table, claims)
-        return _unexpired(_key_grant(table, key, batch=claims.batch), now_s)
+        grant = _unexpired(_key_grant(table, key, batch=claims.batch), now_s)
+        return grant.judging(claims.judges) if claims.judges else grant
     if any(ended.covers(claims) for ended in table.ended_sessions.get(claims.user_id, ())):
         raise CredentialInvalid("this session has ended; sign in again")
-    return Grant(
+    grant = Grant(
         claims.organisation_id,
         table.purse_of(claims.organisation_id, claims.account_id, user_id=claims.user_id),
         user_id=claims.user_id,
         limits=table.limits_of(claims.organisation_id),
         masks=table.masks_of(claims.organisation_id),
+        guards=table.guards_of(claims.organisation_id),
         batch=claims.batch,
     )
+    return grant.judging(claims.judges) if claims.judges else grant

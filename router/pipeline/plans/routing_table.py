@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import (
@@ -11,6 +11,7 @@ from router.domain.catalog import (
     Canary,
     Deployment,
     Endpoint,
+    Guard,
     Limit,
     LimitRule,
     Model,
@@ -61,7 +62,8 @@ class Grant(Struct, frozen=True, gc=False):
 
     An empty ``models`` allows every model. ``limits`` are those of the key and the organisation,
     ``rules`` the key's limits of some calls. ``masks`` are the kinds of personal data that are
-    masked in their calls. ``batch`` says that a batch calls for them.
+    masked in their calls, ``guards`` judge them. ``batch`` says that a batch calls for them,
+    ``judges`` which call is judged by this one.
     """
 
     organisation_id: int
@@ -72,12 +74,20 @@ class Grant(Struct, frozen=True, gc=False):
     limits: tuple[Limit, ...] = ()
     rules: tuple[LimitRule, ...] = ()
     masks: frozenset[str] = NO_MASKS
+    guards: tuple[Guard, ...] = ()
     expires_at_s: int = 0
     batch: bool = False
+    judges: str = ""
 
     def may_use(self, model: str) -> bool:
         """Whether this caller's key allows a model."""
         return not self.models or model in self.models
+
+    def judging(self, what: str) -> "Grant":
+        """For a guard's own call: by any model, and no second call of the caller's limits."""
+        return structs.replace(
+            self, models=(), limits=(), rules=(), masks=NO_MASKS, guards=(), judges=what
+        )
 
     def sees(self, route: Route) -> bool:
         """Whether this caller may call the model and see it in lists.
@@ -102,7 +112,8 @@ class RoutingTable(Struct, frozen=True):
     ``by_slug`` has the names of the market's models that are called so after their author.
     ``keys`` are by digest, ``keys_by_id`` the same ones by id, ``limits`` and ``budgets`` by
     organisation, ``ended_sessions`` by user, ``presets`` by organisation and name. ``unkept`` are
-    organisations that keep no responses, ``masks`` what is masked in an organisation's calls.
+    organisations that keep no responses, ``masks`` what is masked in an organisation's calls,
+    ``guards`` what judges them.
     Authentication fills ``seen`` with the grants of keys
     already used with this table, so that they need no digest. It goes when the table goes.
     """
@@ -119,6 +130,7 @@ class RoutingTable(Struct, frozen=True):
     )
     unkept: frozenset[int] = frozenset()
     masks: dict[int, frozenset[str]] = field(default_factory=dict[int, frozenset[str]])
+    guards: dict[int, Guard] = field(default_factory=dict[int, Guard])
     presets: dict[tuple[int, str], Preset] = field(default_factory=dict[tuple[int, str], Preset])
     by_slug: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     stand_ins: dict[int, dict[str, Model]] = field(default_factory=dict[int, dict[str, Model]])
@@ -146,6 +158,13 @@ class RoutingTable(Struct, frozen=True):
     def masks_of(self, organisation_id: int, others: tuple[str, ...] = ()) -> frozenset[str]:
         """What is masked in an organisation's calls, and what others ask for besides."""
         return self.masks.get(organisation_id, NO_MASKS).union(others)
+
+    def guards_of(self, organisation_id: int, other: Guard | None = None) -> tuple[Guard, ...]:
+        """What judges an organisation's calls, and what else is asked for."""
+        ours = self.guards.get(organisation_id)
+        if ours is None:
+            return () if other is None else (other,)
+        return (ours,) if other is None else ours.and_also(other)
 
     def budget_of(self, organisation_id: int, key_id: int) -> int:
         """The id of a key's own budget, 0 if it has none."""
@@ -212,6 +231,7 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         ended_sessions=ended_sessions,
         unkept=frozenset(row.id for row in snapshot.organisations if not row.keeps_responses),
         masks={row.id: frozenset(row.masks) for row in snapshot.organisations if row.masks},
+        guards={row.id: row.guard for row in snapshot.organisations if row.guard is not None},
         presets={(preset.organisation_id, preset.name): preset for preset in snapshot.presets},
         by_slug=_by_slug(snapshot.models),
         stand_ins=_stand_ins(snapshot.models),

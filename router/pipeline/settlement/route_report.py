@@ -50,6 +50,8 @@ def route_headers(
         headers.append(("x-route-why", request.why))
     if request.masked:
         headers.append(("x-route-masked", masked_text(request)))
+    if trace.guarded:
+        headers.append(("x-route-guarded", ", ".join(trace.guarded)))
     if trace.told is not None:
         headers.append(("x-route-place", str(trace.told.place)))
         headers.append(("x-route-eta-ms", str(round(trace.told.eta_s * 1e3))))
@@ -75,6 +77,7 @@ def route_report(
         "asked": request.asked or None,
         "why": request.why or None,
         "masked": masked_text(request) or None,
+        "guarded": ", ".join(trace.guarded) or None,
         "pool": endpoint.pool.name,
         "worker": endpoint.worker.id,
         "hardware": endpoint.pool.hardware,

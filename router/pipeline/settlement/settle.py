@@ -208,6 +208,7 @@ class CallAccount:
             asked=request.asked,
             why=request.why,
             masked=masked_text(request),
+            guarded=", ".join(trace.guarded),
             model=request.model,
             kind=request.kind,
             outcome=settlement.outcome,

@@ -43,6 +43,7 @@ class Trace:
     ``usage_chunk`` is how the worker told a stream's usage, for a client that wants to know it.
     ``reported`` is the usage that the worker reports, None until it does. ``usage`` is the part of
     it that the router believes. ``told`` is where the call stood as it began to wait, if it did.
+    ``guarded`` is what guards found, like ``input=passed``.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Trace:
         "endpoint",
         "finish_reason",
         "first_byte_s",
+        "guarded",
         "placed_s",
         "reported",
         "request",
@@ -77,6 +79,7 @@ class Trace:
         self.usage_chunk = b""
         self.tokens_delivered = 0
         self.told: Standing | None = None
+        self.guarded: list[str] = []
 
     def waits(self, standing: Standing) -> None:
         """The call has to wait. Keeps what it is told about that on arrival."""

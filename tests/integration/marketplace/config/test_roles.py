@@ -66,6 +66,7 @@ PAGES = [
     Write("post", "/organisation/responses", P.ORGANISATION, {}, "organisation-responses"),
     Write("post", "/organisation/apps", P.ORGANISATION, {}, "organisation-apps"),
     Write("post", "/organisation/masks", P.ORGANISATION, {}, "organisation-masks"),
+    Write("post", "/organisation/guard", P.ORGANISATION, {}, "organisation-guard"),
     Write(
         "post",
         "/organisation/invite",

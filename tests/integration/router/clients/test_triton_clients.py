@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import openai
 import pytest
 import tritonclient.grpc as over_grpc
 import tritonclient.grpc.aio as over_grpc_aio
@@ -23,7 +24,7 @@ from tests.ports import free_ports
 
 KEY = "a-key"
 AUTH = {"authorization": f"Bearer {KEY}"}
-MODEL, TEXTS = "fraud_scorer", "wordllama_256"
+MODEL, TEXTS, JUDGE = "fraud_scorer", "wordllama_256", "hatesonar"
 ROWS = np.array(
     [[20, 14, 3, 300, 1, 0.1, 1, 900], [900, 3, 400, 2, 6, 0.6, 0, 20]], dtype=np.float32
 )
@@ -55,6 +56,7 @@ def router(
     fleet = [
         {**one, "model": MODEL, "task": "tabular"},
         {**one, "id": "triton-texts", "model": TEXTS, "task": "embeddings"},
+        {**one, "id": "triton-judge", "model": JUDGE, "task": "moderation"},
     ]
     folder: Path = tmp_path_factory.mktemp(request.param)
     path = folder / "fleet.json"
@@ -194,7 +196,7 @@ def test_what_was_answered_is_told_as_triton_tells_it(router: Router) -> None:
     assert one["last_inference"] >= began_ms
     assert one["inference_stats"]["success"]["ns"] > 0
     every = rest.get_inference_statistics(headers=dict(AUTH))["model_stats"]
-    assert {model["name"] for model in every} == {MODEL, TEXTS}
+    assert {model["name"] for model in every} == {MODEL, TEXTS, JUDGE}
     for client in (rest, grpc):
         with pytest.raises(InferenceServerException, match="no API key"):
             client.get_inference_statistics(MODEL)
@@ -210,3 +212,15 @@ def test_embeddings_in_openais_shape_come_from_triton(router: Router) -> None:
     )
     answer.raise_for_status()
     assert [len(row["embedding"]) for row in answer.json()["data"]] == [256, 256]
+
+
+def test_texts_are_moderated_by_either_protocol(router: Router) -> None:
+    client = openai.OpenAI(base_url=f"http://{router.http}/v1", api_key=KEY)
+    texts = ["What a lovely day.", "white trash hillbilly"]
+    answer = client.moderations.create(model=JUDGE, input=texts)
+    calm, hateful = answer.results
+    assert (calm.flagged, hateful.flagged) == (False, True)
+    # What the classifier does not score is not there, rather than false.
+    scores = hateful.category_scores.model_dump(exclude_unset=True)
+    assert set(scores) == {"hate", "offensive_language"}
+    assert scores["hate"] > 0.5 > scores["offensive_language"]

@@ -11,6 +11,7 @@ from router.adapters.memory import MemoryCluster
 from router.contracts.snapshot import Snapshot
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.ingress.proxy.forward import Forwarder
+from router.ingress.proxy.judging import OwnersJudge
 from router.pipeline.access.rate_limit import RateLimiter
 from router.pipeline.attempts.dispatch import Dispatcher
 from router.pipeline.fleet.cluster import ClusterView
@@ -50,5 +51,7 @@ async def owned_elsewhere(
     async with HTTPClient(Limits(), AddressPolicy(EVERYWHERE)) as client, calling(there) as owning:
         await view_of(cluster, name, str(owning.base_url).rstrip("/"), catalog)
         view = await view_of(cluster, "here", GONE, catalog)
-        async with calling(here, forwarder=Forwarder(view, client, PEPPER, 10_000)) as asking:
+        forwarder = Forwarder(view, client, PEPPER, 10_000)
+        here.gateway.guarding.elsewhere = OwnersJudge(forwarder, PEPPER)
+        async with calling(here, forwarder=forwarder) as asking:
             yield asking

@@ -1,0 +1,86 @@
+"""The texts of calls and answers: all that people and models said, and nothing of programs."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from router.domain.errors import CallError, RequestInvalid
+from router.domain.request import Kind
+from router.pipeline.access.masking import DEPTH_MAX, TEXT_MAX
+from router.pipeline.guarding.said import answer_texts, asked_texts, stream_texts
+from tests.unit.router.ingress.reading import parse_call
+
+encode = msgspec.json.Encoder().encode
+
+
+def texts(kind: Kind, **fields: Any) -> list[str]:
+    return asked_texts(parse_call(kind, encode({"model": "a/m", **fields})))
+
+
+def test_messages_are_read_with_their_parts_and_the_arguments_of_tools() -> None:
+    call = {"id": "i", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    messages = [
+        {"role": "system", "content": "one"},
+        {"role": "user", "content": [{"type": "text", "text": "two"}, image]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    tools = [{"type": "function", "function": {"name": "f", "description": "three"}}]
+    found = texts(Kind.CHAT, messages=messages, tools=tools, user="four", stop=["five"])
+    assert found == ["one", "two", "f", "{}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "found"),
+    [
+        (Kind.COMPLETION, {"prompt": ["one", "two"], "suffix": "three"}, ["one", "two", "three"]),
+        (Kind.EMBEDDING, {"input": "one"}, ["one"]),
+        (Kind.RERANK, {"query": "one", "documents": ["two", "three"]}, ["one", "two", "three"]),
+    ],
+)
+def test_other_calls_have_their_texts_elsewhere(
+    kind: Kind, fields: dict[str, Any], found: list[str]
+) -> None:
+    assert texts(kind, **fields) == found
+
+
+@pytest.mark.parametrize("prompt", [[1, 2], [[1, 2], [3]]])
+def test_tokens_are_no_text(prompt: Any) -> None:
+    with pytest.raises(RequestInvalid, match="tokens"):
+        texts(Kind.COMPLETION, prompt=prompt)
+
+
+def test_what_is_too_deep_or_too_long_is_not_read() -> None:
+    deep: Any = "x"
+    for _ in range(DEPTH_MAX + 1):
+        deep = {"deeper": deep}
+    with pytest.raises(RequestInvalid, match="deeper"):
+        texts(Kind.CHAT, messages=[{"role": "user", "content": "x", "more": deep}])
+    with pytest.raises(RequestInvalid, match="characters"):
+        texts(Kind.EMBEDDING, input=["x" * TEXT_MAX, "x"])
+
+
+def test_an_answer_is_a_text_for_each_choice_and_kind() -> None:
+    called = {"function": {"name": "f", "arguments": "four"}}
+    message = {"content": "one", "reasoning_content": "two", "tool_calls": [called]}
+    choices = [{"index": 0, "message": message}, {"index": 1, "text": "three"}]
+    assert answer_texts(encode({"choices": choices})) == ["one", "two", "four", "three"]
+    with pytest.raises(CallError, match="cannot be read"):
+        answer_texts(b"[")
+
+
+def test_the_pieces_of_a_stream_are_one_text() -> None:
+    def chunk(index: int, **delta: Any) -> bytes:
+        return b"data: %b\n\n" % encode({"choices": [{"index": index, "delta": delta}]})
+
+    def called(place: int, text: str) -> list[dict[str, Any]]:
+        return [{"index": place, "function": {"arguments": text}}]
+
+    chunks = [
+        chunk(0, content="o") + chunk(1, content="t"),
+        b": a comment\n\n" + chunk(0, content="ne"),
+        chunk(1, content="wo") + chunk(0, tool_calls=called(0, "th")),
+        chunk(0, tool_calls=called(1, "four")) + chunk(0, tool_calls=called(0, "ree")),
+    ]
+    assert stream_texts(chunks) == ["one", "two", "three", "four"]
