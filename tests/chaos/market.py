@@ -79,7 +79,12 @@ class Program:
     def _start(self) -> None:
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                self._argv, env=self.env, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+                self._argv,
+                env=self.env,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def kill(self) -> None:
@@ -87,6 +92,11 @@ class Program:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def end(self) -> None:
+        """Kill it and what it has started: a server of pages, for one, has its own processes."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.kill()
 
     def stop(self) -> int:
         """Stop as an operator does; returns the exit status."""

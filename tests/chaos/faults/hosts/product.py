@@ -118,7 +118,7 @@ class Product:
         parts = [*self.agents.values(), *self.routers.values(), *self.jobs, self.web]
         for part in (*parts, *self._data):
             if part.runs:
-                part.kill()
+                part.end()
 
     @property
     def key(self) -> str:
