@@ -4,6 +4,7 @@ import base64
 import io
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import openai
@@ -43,6 +44,32 @@ def test_a_stream_has_one_event_a_token_and_usage(emulator_url: str) -> None:
     words = [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content]
     assert len(words) == 5
     assert chunks[-1].usage.completion_tokens == 5
+
+
+def test_responses_are_spoken_and_nothing_is_stored(emulator_url: str) -> None:
+    client = client_of(emulator_url, "emulated-h100-0")
+    asked: Any = {
+        "model": GPT_J,
+        "max_output_tokens": 5,
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+    }
+    first = client.responses.create(input="hello", **asked)
+    assert "This is" in first.output_text
+    assert (first.usage.output_tokens, first.status) == (5, "incomplete")
+    events = list(client.responses.create(input="hello", stream=True, **asked))
+    words = [event for event in events if event.type == "response.output_text.delta"]
+    assert len(words) == 5
+    assert events[-1].response.output_text == first.output_text
+    thought: Any = first.output[0].model_dump(exclude_none=True)
+    client.responses.create(input=[thought, *HELLO], **asked)
+    for wrong in (
+        {"input": [thought | {"id": "rs_another"}, *HELLO]},
+        {"input": "hello", "store": True},
+        {"input": "hello", "previous_response_id": first.id},
+    ):
+        with pytest.raises(openai.BadRequestError):
+            client.responses.create(**{**asked, **wrong})
 
 
 def test_usage_says_how_much_of_the_prompt_was_cached(emulator_url: str) -> None:

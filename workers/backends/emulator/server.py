@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import time
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -26,10 +27,11 @@ from workers.backends.emulator.answers import (
     tokens_of,
     tone,
 )
-from workers.backends.emulator.engine import Answer
+from workers.backends.emulator.engine import Answer, Engine
 from workers.backends.emulator.fleet import WORKERS
 from workers.backends.emulator.hardware import MODELS
 from workers.backends.emulator.prompt import BYTES_PER_TOKEN, Message, generation, prompt_text
+from workers.backends.emulator.responses import Refused, ResponsesCall, Telling, messages_of
 from workers.backends.emulator.roofline import REQUEST_OVERHEAD_S
 from workers.backends.emulator.worker import Faults, RunningWorker
 
@@ -103,6 +105,7 @@ def make_app(*, seed: int) -> web.Application:
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     app[_fleet] = {name: RunningWorker(worker, seed=seed) for name, worker in WORKERS.items()}
     app.router.add_post("/{worker}/v1/chat/completions", chat)
+    app.router.add_post("/{worker}/v1/responses", responses)
     app.router.add_post("/{worker}/v1/embeddings", embeddings)
     app.router.add_post("/{worker}/v1/rerank", rerank)
     app.router.add_post("/{worker}/v1/moderations", moderations)
@@ -123,19 +126,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     """``/v1/chat/completions``, plain and streamed."""
     worker = _worker(request)
     call = _decode(await request.read(), ChatCall)
-    if not worker.worker.serves(_known(call.model, "chat")):
-        raise _refusal(web.HTTPNotFound, f"{call.model} does not run on {worker.worker.id}")
-    engine = worker.engine(call.model)
-    prompt = prompt_text(call.messages)
-    tokens = call.max_tokens or COMPLETION_TOKENS_DEFAULT
-    if len(prompt) // BYTES_PER_TOKEN + tokens > engine.room_tokens:
-        raise _refusal(
-            web.HTTPBadRequest,
-            f"prompt and answer must fit into {engine.room_tokens} tokens of KV cache, got"
-            f" {len(prompt) // BYTES_PER_TOKEN} and {tokens}",
-        )
-    text = _text(worker, call.model, tokens)
-    sequence = generation(prompt, text.encode())
+    engine, text, sequence = _generated(worker, call.model, call.messages, call.max_tokens)
     with worker.serving():
         await worker.spend(REQUEST_OVERHEAD_S)
         with engine.answering(sequence, streams=call.stream) as answer:
@@ -160,14 +151,9 @@ async def _stream(
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     chunk = _completion(worker, call.model, "chat.completion.chunk")
-    sent = 0
-    while sent < sequence.answer_events:
-        made = await answer.more()
-        for token in range(sent, made):
-            piece = text[token * BYTES_PER_TOKEN : (token + 1) * BYTES_PER_TOKEN]
-            chunk["choices"] = [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]
-            await response.write(_event(chunk))
-        sent = max(sent, made)
+    async for piece in _pieces(text, sequence, answer):
+        chunk["choices"] = [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]
+        await response.write(_event(chunk))
     chunk["choices"] = [{"index": 0, "delta": {}, "finish_reason": "length"}]
     await response.write(_event(chunk))
     if call.stream_options and call.stream_options.include_usage:
@@ -175,6 +161,33 @@ async def _stream(
     await response.write(b"data: [DONE]\n\n")
     await response.write_eof()
     return response
+
+
+async def responses(request: web.Request) -> web.StreamResponse:
+    """``/v1/responses``, plain and streamed."""
+    worker = _worker(request)
+    call = _decode(await request.read(), ResponsesCall)
+    pool = worker.worker.pool.name
+    try:
+        messages = messages_of(call, pool)
+    except Refused as error:
+        raise _refusal(web.HTTPBadRequest, str(error)) from error
+    engine, text, sequence = _generated(worker, call.model, messages, call.max_output_tokens)
+    telling = Telling(call, pool, worker.served, int(time.time()))
+    with worker.serving():
+        await worker.spend(REQUEST_OVERHEAD_S)
+        with engine.answering(sequence, streams=call.stream) as answer:
+            if not call.stream:
+                await answer.whole()
+                return _json_response(telling.whole(text, sequence))
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            await response.write(b"".join(telling.begin()))
+            async for piece in _pieces(text, sequence, answer):
+                await response.write(telling.piece(piece))
+            await response.write(b"".join(telling.end(text, sequence)))
+            await response.write_eof()
+            return response
 
 
 async def embeddings(request: web.Request) -> web.Response:
@@ -356,6 +369,35 @@ def _worker(request: web.Request) -> RunningWorker:
     if worker.faults.fail:
         raise _refusal(web.HTTPInternalServerError, "emulated failure")
     return worker
+
+
+def _generated(
+    worker: RunningWorker, model: str, messages: list[Message], tokens_max: int | None
+) -> tuple[Engine, str, Sequence]:
+    """What answers, the answer, and what there is to do for it."""
+    if not worker.worker.serves(_known(model, "chat")):
+        raise _refusal(web.HTTPNotFound, f"{model} does not run on {worker.worker.id}")
+    engine = worker.engine(model)
+    prompt = prompt_text(messages)
+    tokens = tokens_max or COMPLETION_TOKENS_DEFAULT
+    if len(prompt) // BYTES_PER_TOKEN + tokens > engine.room_tokens:
+        raise _refusal(
+            web.HTTPBadRequest,
+            f"prompt and answer must fit into {engine.room_tokens} tokens of KV cache, got"
+            f" {len(prompt) // BYTES_PER_TOKEN} and {tokens}",
+        )
+    text = _text(worker, model, tokens)
+    return engine, text, generation(prompt, text.encode())
+
+
+async def _pieces(text: str, sequence: Sequence, answer: Answer) -> AsyncIterator[str]:
+    """The tokens of a text, as they are made."""
+    sent = 0
+    while sent < sequence.answer_events:
+        made = await answer.more()
+        for token in range(sent, made):
+            yield text[token * BYTES_PER_TOKEN : (token + 1) * BYTES_PER_TOKEN]
+        sent = max(sent, made)
 
 
 def _known(model: str, task: str = "") -> str:
