@@ -190,7 +190,8 @@ class DraftForm(forms.ModelForm):
         max_length=2_000,
         label=gettext_lazy("Supported parameters"),
         help_text=gettext_lazy(
-            "Request fields that the workers support, separated by commas: stop, seed, tools, …"
+            "Request fields that the workers support, separated by commas: stop, seed, tools, …; "
+            "and responses, if they speak OpenAI's Responses API"
         ),
     )
     source_url = forms.URLField(required=False, assume_scheme="https", label=gettext_lazy("Source"))

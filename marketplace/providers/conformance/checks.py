@@ -25,6 +25,7 @@ class Check(StrEnum):
     SEED = "seed"
     JSON = "json"
     TOOLS = "tools"
+    RESPONSES = "responses"
     INFER = "infer"
     BINARY = "binary"
     BAD_SHAPE = "bad_shape"
@@ -46,6 +47,7 @@ LABELS: Mapping[str, Promise] = {
     Check.SEED: _("Supports seed"),
     Check.JSON: _("Supports response_format"),
     Check.TOOLS: _("Supports tools"),
+    Check.RESPONSES: _("Speaks the Responses API"),
     Check.INFER: _("An infer round trip"),
     Check.BINARY: _("Binary tensors"),
     Check.BAD_SHAPE: _("Refuses a bad shape"),
@@ -108,6 +110,10 @@ ADVICE: Mapping[str, Promise] = {
     "tools_refused": _("A call with tools was answered with %(status)s. Do not claim tools."),
     "tools_unused": _(
         "No tool was called although tool_choice required it. Do not claim tool_choice."
+    ),
+    "no_response": _(
+        "The stream did not end with response.completed or response.incomplete. Do not claim "
+        "responses."
     ),
     "cancel_ignored": _(
         "After callers left %(streams)s streams, a call took %(after)s ms, where %(alone)s ms "

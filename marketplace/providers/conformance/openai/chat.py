@@ -31,6 +31,8 @@ from marketplace.providers.conformance.openai.judging import (
     text_of,
 )
 from marketplace.providers.conformance.openai.requests import QUESTION, TOKENS_FEW, without_input
+from marketplace.providers.conformance.openai.responses import check_responses
+from router.domain.catalog import RESPONSES
 
 CHAT = "/v1/chat/completions"
 TOKENS_ASKED = 24
@@ -83,6 +85,7 @@ async def check_chat(client: Client, target: Target) -> AsyncIterator[Finding]:
         (Check.SEED, "seed", _seed),
         (Check.JSON, "response_format", _json),
         (Check.TOOLS, "tools", _tools),
+        (Check.RESPONSES, RESPONSES, check_responses),
     ):
         if name in target.parameters:
             yield await ask(client, target)

@@ -58,6 +58,8 @@ class FakeOpenAi:
         app.router.add_get("/health", self.health)
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/v1/chat/completions", self.chat)
+        if not self.has("http_error"):
+            app.router.add_post("/v1/responses", self.responses)
         return app
 
     @web.middleware
@@ -99,6 +101,21 @@ class FakeOpenAi:
         async with self._slots:
             await asyncio.sleep(self.behaviour.token_s * min(most, 8))
         return web.json_response(self._whole(words[:most], most, asked))
+
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        if not asked["stream"] or asked["store"]:
+            return web.json_response({"error": {"message": "no"}}, status=400)
+        tokens = asked["max_output_tokens"] + 5 * self.has("response_too_long")
+        usage = {} if self.has("response_uncounted") else {"input_tokens": 9}
+        usage |= {"output_tokens": tokens}
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await self._send(response, {"type": "response.output_text.delta", "delta": "sea"})
+        if not self.has("no_response"):
+            done = {"status": "completed", "output": [], "usage": usage}
+            await self._send(response, {"type": "response.completed", "response": done})
+        return response
 
     def _words(self, asked: dict[str, Any]) -> list[str]:
         if asked.get("response_format") and not self.has("json_broken"):

@@ -14,7 +14,7 @@ from router.domain.addresses import AddressPolicy
 from tests.integration.marketplace.providers.servers import MODEL, fake_openai
 
 LOOPBACK = AddressPolicy(["127.0.0.0/8"])
-PARAMETERS = ("stop", "seed", "response_format", "tools")
+PARAMETERS = ("stop", "seed", "response_format", "tools", "responses")
 
 
 def findings_of(url: str, policy: AddressPolicy = LOOPBACK, **values: Any) -> dict[Check, Finding]:
@@ -73,6 +73,8 @@ def test_a_good_server_passes_every_check(habit: tuple[str, ...]) -> None:
         ("seed_differs", Check.SEED, "warn"),
         ("json_broken", Check.JSON, "fail"),
         ("tools_unused", Check.TOOLS, "warn"),
+        ("http_error", Check.RESPONSES, "fail"),
+        ("no_response", Check.RESPONSES, "fail"),
     ],
 )
 def test_a_fault_is_found_where_it_is_and_said_what_to_do(
@@ -82,6 +84,16 @@ def test_a_fault_is_found_where_it_is_and_said_what_to_do(
         found = findings_of(url)
     assert (found[check].verdict, found[check].code) == (verdict, fault)
     assert "%(" not in advice_text(found[check].code, found[check].params)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("response_too_long", "too_many_tokens"), ("response_uncounted", "no_usage")],
+)
+def test_a_response_is_counted_as_a_chat_is(fault: str, code: str) -> None:
+    with fake_openai(fault) as url:
+        found = findings_of(url)
+    assert (found[Check.RESPONSES].verdict, found[Check.RESPONSES].code) == ("fail", code)
 
 
 def test_a_server_that_goes_on_for_nobody_is_seen() -> None:
@@ -94,9 +106,8 @@ def test_a_server_that_goes_on_for_nobody_is_seen() -> None:
 def test_what_is_not_claimed_is_not_tested() -> None:
     with fake_openai("stop_ignored", "json_broken") as url:
         found = findings_of(url, parameters=())
-    assert {found[check].code for check in (Check.STOP, Check.SEED, Check.JSON, Check.TOOLS)} == {
-        "not_claimed"
-    }
+    claims = (Check.STOP, Check.SEED, Check.JSON, Check.TOOLS, Check.RESPONSES)
+    assert {found[check].code for check in claims} == {"not_claimed"}
 
 
 def test_more_slots_than_a_check_may_fill_are_left_alone() -> None:
