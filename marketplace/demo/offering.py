@@ -338,6 +338,7 @@ EMULATED_MODELS = (
         upstream_model="emulated/mixtral-8x7b-instruct",
         context_tokens_max=32_768,
         completion_tokens_max=4_096,
+        supported_parameters=("max_tokens", "responses"),
         input_schema=CHAT_INPUT,
         prices={
             "emulated-h100": _tokens(54, 54),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from router.contracts.snapshot import Snapshot
-from router.domain.catalog import ApiKey, Deployment, Model, Pool, Worker
+from router.domain.catalog import RESPONSES, ApiKey, Deployment, Model, Pool, Worker
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from router.domain.protocols import TASKS
@@ -24,7 +24,8 @@ class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
 
     ``class`` is the kind of hardware, ``slots`` the concurrency, ``protocol`` the worker's
     protocol, ``task`` the model's task, ``service_ms`` the measured duration of a request, and
-    ``engine`` the server that runs there. On ``kv_events_port`` it publishes what is in its KV
+    ``engine`` the server that runs there. ``responses`` says that it speaks OpenAI's Responses API
+    beside chat, as all of its class then do. On ``kv_events_port`` it publishes what is in its KV
     cache, on ``kv_replay_port`` it repeats that; 0 is none.
     """
 
@@ -37,6 +38,7 @@ class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     task: Annotated[str, msgspec.Meta(pattern=TASK)] = "chat"
     service_ms: float = 0.0
     engine: str = ""
+    responses: bool = False
     kv_events_port: Port = 0
     kv_replay_port: Port = 0
 
@@ -75,6 +77,7 @@ def _snapshot(workers: list[FleetWorker], key_digest: str, now_ms: int) -> Snaps
     placed = sorted({(worker.model, worker.class_) for worker in workers})
     # Workers of one class are alike: a figure measured on some holds for all.
     measured_ms: dict[tuple[str, str], list[float]] = {placement: [] for placement in placed}
+    speaking = {(worker.model, worker.class_) for worker in workers if worker.responses}
     engines: dict[tuple[str, str], str] = dict.fromkeys(placed, "")
     for worker in workers:
         engines[worker.model, worker.class_] = engines[worker.model, worker.class_] or worker.engine
@@ -109,6 +112,7 @@ def _snapshot(workers: list[FleetWorker], key_digest: str, now_ms: int) -> Snaps
                 model,
                 Price(0),
                 service_prior_ms=fmean(measured_ms[model, kind] or (0.0,)),
+                parameters=(RESPONSES,) if (model, kind) in speaking else (),
             )
             for number, (model, kind) in enumerate(placed, start=1)
         ),

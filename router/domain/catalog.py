@@ -16,6 +16,10 @@ OWN_MARK = "~"
 """What the names of such models, pools and workers begin with; nothing of the market's does."""
 
 
+RESPONSES = "responses"
+"""Among the parameters of a deployment: its workers speak OpenAI's Responses API beside chat."""
+
+
 class Worker(Struct, frozen=True):
     """One addressable inference server. ``url`` is a base without a trailing slash.
 
@@ -124,8 +128,9 @@ class Deployment(Struct, frozen=True):
     mean service time of one request, 0 if not measured; ``batch_curve`` holds
     ``(concurrency, service time relative to one request alone)``, empty where concurrency does not
     matter. ``engine_prior`` comes from a benchmark of streamed answers, for workers that are LLM
-    engines. ``parameters`` are the request fields that its workers act on, ``quantization`` is ""
-    if not stated, and ``collects_data`` says that the provider keeps prompts or answers.
+    engines. ``parameters`` are the request fields that its workers act on, and :data:`RESPONSES`;
+    ``quantization`` is "" if not stated, and ``collects_data`` says that the provider keeps prompts
+    or answers.
     """
 
     id: int

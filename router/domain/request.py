@@ -161,6 +161,19 @@ class App(Struct, frozen=True, gc=False):
 NO_APP = App()
 
 
+class AsResponse(Struct, frozen=True, gc=False):
+    """A chat in the words of OpenAI's responses, in which it came.
+
+    ``fields`` are the top-level JSON fields; what the call goes on from, or refers to, is in its
+    ``input``. ``unsaid`` says what of it a chat cannot say, and ``param`` in which field that is;
+    it is "" for a call that any worker of chats can take.
+    """
+
+    fields: Mapping[str, msgspec.Raw]
+    unsaid: str = ""
+    param: str = ""
+
+
 class InferenceRequest(Struct, frozen=True, gc=False):
     """A validated call.
 
@@ -177,6 +190,7 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     ``why`` says how its model was chosen then. ``masked`` counts, by kind, the personal data that
     marks stand for in ``fields``. ``fallbacks`` are models to try when ``model``
     cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
+    ``as_response`` is the same call for workers that speak OpenAI's responses, if it came so.
     """
 
     id: str
@@ -205,8 +219,14 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     explain: bool = False
     wishes: Wishes = NO_WISHES
     fields: Mapping[str, msgspec.Raw] = {}
+    as_response: AsResponse | None = None
     payload: bytes = b""
     payload_headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def unsaid(self) -> str:
+        """What of the call no chat can say, "" for nothing."""
+        return self.as_response.unsaid if self.as_response is not None else ""
 
     @property
     def prompt_tokens(self) -> int:

@@ -349,7 +349,8 @@ class Gateway:
         if held is not None:
             outcome = Outcome.COMPLETED if error is None else Outcome.TRUNCATED
             chunks = held.chunks
-            await self._judge(plan, trace, account, lambda: stream_texts(chunks), outcome)
+            last = trace.usage_chunk
+            await self._judge(plan, trace, account, lambda: stream_texts(chunks, last), outcome)
             await held.release(trace.guarded)
         if error is not None:
             account.resolve(Outcome.TRUNCATED, 200)

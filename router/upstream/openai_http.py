@@ -1,6 +1,7 @@
 """OpenAI-compatible workers (vLLM, SGLang, llama.cpp, TGI, …) over HTTP."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
+from time import monotonic
 
 import msgspec
 from msgspec import Raw
@@ -12,14 +13,15 @@ from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint, Worker
 from router.domain.pricing import Usage
 from router.domain.protocols import KINDS, TASKS
-from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
+from router.domain.request import BYTES_PER_TOKEN, AsResponse, InferenceRequest, Kind
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from router.upstream.byte_parts import byte_parts_of
 from router.upstream.http import HTTPClient, post_for_answer
 from router.upstream.readings import READINGS
+from router.upstream.responses import ResponsesUpstream
 from router.upstream.sse import EventStream, usage_of
-from router.upstream.sse_parts import parts_of
+from router.upstream.sse_parts import parts_of, parts_or
 
 JSON = b"Content-Type: application/json\r\n"
 OURS = frozenset({"provider", "models", "session_id"})
@@ -69,8 +71,59 @@ class OpenAIUpstream:
         self._client = client
         self._limits = limits
         self._key_line = key_line
+        self._responses = ResponsesUpstream(client, limits)
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        """Call in the words in which the call came, if the worker speaks them."""
+        told = self._told(request, endpoint)
+        if told is not None:
+            headers = _headers(request) + self._key_line(endpoint.worker)
+            try:
+                return await self._responses.answer(request, told, endpoint, headers)
+            except UpstreamFailed as failed:
+                if not self._responses.learn(failed, endpoint, monotonic()) or told.unsaid:
+                    raise
+        return await self._answer(request, endpoint)
+
+    def stream(
+        self, request: InferenceRequest, endpoint: Endpoint
+    ) -> AsyncGenerator[StreamPart, None]:
+        """Call in the words in which the call came, if the worker speaks them."""
+        told = self._told(request, endpoint)
+        if told is None:
+            return self._stream(request, endpoint)
+        headers = _headers(request) + self._key_line(endpoint.worker)
+        return parts_or(
+            self._responses.stream(request, told, endpoint, headers),
+            lambda failed: self._chat_after(failed, request, told, endpoint),
+        )
+
+    def _chat_after(
+        self,
+        failed: UpstreamFailed,
+        request: InferenceRequest,
+        told: AsResponse,
+        endpoint: Endpoint,
+    ) -> AsyncGenerator[StreamPart, None] | None:
+        """The stream of a chat where a worker does not speak responses after all, else None."""
+        if not self._responses.learn(failed, endpoint, monotonic()) or told.unsaid:
+            return None
+        return self._stream(request, endpoint)
+
+    def _told(self, request: InferenceRequest, endpoint: Endpoint) -> AsResponse | None:
+        """The call as a response, if the worker is called so.
+
+        Raises ``UpstreamFailed`` if it can be said in no other way, and the worker does not speak
+        responses after all.
+        """
+        told = request.as_response
+        if told is None or self._responses.speaks(endpoint, monotonic()):
+            return told
+        if told.unsaid:
+            raise UpstreamFailed("http_404", is_fault=False)
+        return None
+
+    async def _answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
         """Call, check that the answer is a completion, and put the public model name on it.
 
         Some kinds of calls have other answers: see :mod:`router.upstream.readings`.
@@ -104,7 +157,7 @@ class OpenAIUpstream:
             usage = Usage(prompt_tokens=request.prompt_tokens, completion_tokens=own_tokens)
         return Answer(body, "application/json", usage, finish or "", own_tokens=own_tokens)
 
-    def stream(
+    def _stream(
         self, request: InferenceRequest, endpoint: Endpoint
     ) -> AsyncGenerator[StreamPart, None]:
         """Call and forward whole events, without usage that the client did not ask for; or bytes

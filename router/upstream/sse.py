@@ -122,7 +122,7 @@ class EventStream:
         finish_reason = ""
         usage_chunk = b""
         for event in data.split(END):
-            payload = _payload(event)
+            payload = payload_of(event)
             if payload == DONE:
                 chunk = b"".join(kept)
                 return StreamPart(chunk, tokens, usage, finish_reason, True, usage_chunk)
@@ -135,7 +135,7 @@ class EventStream:
                 usage = usage_of(parsed.usage)
             if not parsed.choices and parsed.usage is not None:
                 if self._keep_usage:
-                    usage_chunk = _payload(rendered.removesuffix(END))
+                    usage_chunk = payload_of(rendered.removesuffix(END))
                 continue
             goes_on = False
             for choice in parsed.choices:
@@ -180,7 +180,7 @@ class EventStream:
         return parsed, b"data: %b\n\n" % rendered(fields)
 
 
-def _payload(event: bytes) -> bytes:
+def payload_of(event: bytes) -> bytes:
     """The data of an event. Raises ``UpstreamFailed`` for an event that is named an error."""
     if event.startswith(DATA) and b"\n" not in event:
         return event[len(DATA) :].strip()

@@ -1,6 +1,6 @@
 """Makes calls that are answered by server-sent events, and yields the parts of the answer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from router.ports.upstream import StreamPart, UpstreamFailed
@@ -44,3 +44,27 @@ async def parts_of(
     if not events.finished:
         raise UpstreamFailed("truncated")
     yield StreamPart(b"", 0, done=True)
+
+
+async def parts_or(
+    parts: AsyncGenerator[StreamPart, None],
+    after: Callable[[UpstreamFailed], AsyncGenerator[StreamPart, None] | None],
+) -> AsyncGenerator[StreamPart, None]:
+    """The parts of a call, or of the one that is made ``after`` it failed, if one is."""
+    other: AsyncGenerator[StreamPart, None] | None = None
+    try:
+        async for part in parts:
+            yield part
+    except UpstreamFailed as failed:
+        other = after(failed)
+        if other is None:
+            raise
+    finally:
+        await parts.aclose()
+    if other is None:
+        return
+    try:
+        async for part in other:
+            yield part
+    finally:
+        await other.aclose()

@@ -5,6 +5,7 @@ Of other calls nothing is read. What was masked is counted by kind; the values a
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -20,9 +21,11 @@ PROGRAM = frozenset(
     | {"tools", "tool_choice", "functions", "function_call"}
 )
 """Fields that a program wrote and no person did: they are left as they are."""
+PROGRAM_OF_RESPONSES = PROGRAM.union({"text"})
+"""Of a response, the field that says how its text is written."""
 NOT_TEXT = frozenset(
     {"type", "role", "id", "tool_call_id", "call_id", "image_url", "input_audio", "audio_url"}
-    | {"video_url", "file", "data", "file_data", "source"}
+    | {"video_url", "file", "data", "file_data", "source", "encrypted_content"}
 )
 """Parts of a message that are names, addresses of media or media."""
 LONG_BYTES = 65_536
@@ -54,22 +57,35 @@ class Masking:
         sent as it is.
         """
         marks = _Marks(self._detector, kinds)
-        fields = dict(request.fields)
-        for name, given in request.fields.items():
-            if name in PROGRAM:
-                continue
-            before = sum(marks.counts.values())
-            try:
-                value = marks.in_value(msgspec.json.decode(given), 0)
-            except UNREADABLE as error:
-                raise RequestInvalid(f"{name} cannot be read: {error}", param=name) from None
-            if sum(marks.counts.values()) > before:
-                fields[name] = Raw(_encode(value))
-        if not marks.counts:
+        fields, counts = _marked(request.fields, marks, PROGRAM)
+        told = request.as_response
+        if told is not None:  # The same values in other words, and what a chat leaves out.
+            told_fields, told_counts = _marked(told.fields, marks, PROGRAM_OF_RESPONSES)
+            told = msgspec.structs.replace(told, fields=told_fields)
+            counts |= told_counts
+        if not counts:
             return request
-        return msgspec.structs.replace(
-            request, fields=fields, masked=tuple(sorted(marks.counts.items()))
-        )
+        masked = tuple(sorted(counts.items()))
+        return msgspec.structs.replace(request, fields=fields, as_response=told, masked=masked)
+
+
+def _marked(
+    fields: Mapping[str, Raw], marks: "_Marks", program: frozenset[str]
+) -> tuple[dict[str, Raw], Counter[str]]:
+    """The fields with marks in their texts, and how many by kind."""
+    made = dict(fields)
+    marks.begin()
+    for name, given in fields.items():
+        if name in program:
+            continue
+        before = sum(marks.counts.values())
+        try:
+            value = marks.in_value(msgspec.json.decode(given), 0)
+        except UNREADABLE as error:
+            raise RequestInvalid(f"{name} cannot be read: {error}", param=name) from None
+        if sum(marks.counts.values()) > before:
+            made[name] = Raw(_encode(value))
+    return made, marks.counts
 
 
 class _Marks:
@@ -81,6 +97,11 @@ class _Marks:
         self._kinds = kinds
         self._marks: dict[tuple[str, str], str] = {}
         self._numbers: Counter[str] = Counter()
+        self._characters = 0
+
+    def begin(self) -> None:
+        """Count anew; the marks stay."""
+        self.counts = Counter()
         self._characters = 0
 
     def in_value(self, value: Any, depth: int) -> Any:

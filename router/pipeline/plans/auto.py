@@ -19,7 +19,7 @@ from router.domain.pricing import Usage, charge_nano
 from router.domain.protocols import TASK_KINDS
 from router.domain.request import AUTO, InferenceRequest, Kind, Sort
 from router.domain.verdict import Verdict
-from router.pipeline.plans.eligibility import eligibility
+from router.pipeline.plans.eligibility import SPEAKS_RESPONSES, eligibility
 from router.pipeline.plans.fit import check_fit
 from router.pipeline.plans.naming import SUFFIXES, whole_name
 from router.pipeline.plans.routing_table import Grant, Route, RoutingTable
@@ -127,7 +127,8 @@ def _lacks(route: Route, request: InferenceRequest) -> str:
 
 
 def _needed(request: InferenceRequest) -> frozenset[str]:
-    return NEEDED.intersection(request.fields)
+    needed = NEEDED.intersection(request.fields)
+    return needed.union(SPEAKS_RESPONSES) if request.unsaid else needed
 
 
 def _fitting(

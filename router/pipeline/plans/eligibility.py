@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from router.contracts.record import CandidateRecord
-from router.domain.catalog import OWN, Deployment, Endpoint, Worker
+from router.domain.catalog import OWN, RESPONSES, Deployment, Endpoint, Worker
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Price
 from router.domain.protocols import PROTOCOL_KINDS
@@ -17,6 +17,9 @@ BASIC = frozenset(
     | {"stream_options", "user", "session_id", "prompt_cache_key"}
 )
 """Request fields that every worker of a kind acts on, or that are only for the router."""
+
+NO_PARAMETERS: frozenset[str] = frozenset()
+SPEAKS_RESPONSES = frozenset({RESPONSES})
 
 
 class Eligibility(Struct, frozen=True):
@@ -99,10 +102,14 @@ def startable(
 
 
 def required_parameters(request: InferenceRequest) -> frozenset[str]:
-    """The fields of a request that a worker must act on, if its caller asks for that."""
+    """The fields of a request that a worker must act on, if its caller asks for that.
+
+    One that no chat can say needs a worker that speaks responses, whoever asks.
+    """
+    needed = SPEAKS_RESPONSES if request.unsaid else NO_PARAMETERS
     if not request.wishes.require_parameters:
-        return frozenset()
-    return frozenset(request.fields).difference(BASIC)
+        return needed
+    return needed.union(request.fields).difference(BASIC)
 
 
 def _unusable(worker: Worker, kind: Kind) -> Verdict | None:
@@ -122,6 +129,8 @@ def _unwanted(deployment: Deployment, wishes: Wishes, parameters: frozenset[str]
     What an organisation has of its own it knows itself: only its name counts.
     """
     unwanted = leaves_out(wishes, deployment.provider)
+    if unwanted is None and RESPONSES in parameters.difference(deployment.parameters):
+        return Verdict.PARAMETERS
     if unwanted is not None or deployment.provider == OWN:
         return unwanted
     if wishes.max_price is not None and _is_dearer(deployment.price, wishes.max_price):

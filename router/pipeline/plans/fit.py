@@ -1,9 +1,10 @@
 """Whether a request fits the model that it asks for, on any worker."""
 
-from router.domain.catalog import Model
+from router.domain.catalog import RESPONSES, Model
 from router.domain.errors import RequestInvalid, WorkerRefused
 from router.domain.protocols import KINDS, TASK_KINDS
 from router.domain.request import InferenceRequest
+from router.pipeline.plans.routing_table import Route
 
 
 def check_fit(model: Model, request: InferenceRequest) -> None:
@@ -35,3 +36,15 @@ def check_fit(model: Model, request: InferenceRequest) -> None:
             code="context_length_exceeded",
             param=KINDS[request.kind].prompt,
         )
+
+
+def check_said(route: Route, request: InferenceRequest) -> None:
+    """Raises ``RequestInvalid`` for what no chat can say, where no worker speaks responses.
+
+    A call with other models to fall back to may be said to one of them.
+    """
+    told = request.as_response
+    if told is None or not told.unsaid or request.fallbacks:
+        return
+    if not any(RESPONSES in deployment.parameters for deployment in route.deployments):
+        raise RequestInvalid(told.unsaid, param=told.param)

@@ -30,7 +30,7 @@ from router.pipeline.plans.eligibility import (
     required_parameters,
     startable,
 )
-from router.pipeline.plans.fit import check_fit
+from router.pipeline.plans.fit import check_fit, check_said
 from router.pipeline.plans.naming import find_route
 from router.pipeline.plans.routing_table import NO_STARTS, Grant, Route, RoutingTable
 from router.pipeline.plans.sizing import prefix_blocks, session_of, size_features
@@ -129,6 +129,7 @@ def make_plan(
     """
     request, route = find_route(table, grant, request)
     check_fit(route.model, request)
+    check_said(route, request)
     found, starts = _eligible(route, request), NO_STARTS
     if not found.endpoints:
         startable = _startable(route, request, found)
@@ -238,7 +239,7 @@ def _arm(route: Route, request: InferenceRequest) -> Policy:
 
 def _eligible(route: Route, request: InferenceRequest) -> Eligibility:
     """Without wishes, all calls of a kind have the same answer, which is kept in the route."""
-    if request.wishes is not NO_WISHES:
+    if request.wishes is not NO_WISHES or request.unsaid:
         parameters = required_parameters(request)
         return eligibility(route.endpoints, request.kind, request.wishes, parameters)
     found = route.eligible.get(request.kind)

@@ -54,3 +54,16 @@ def test_ports_of_a_cache_s_events_are_taken_over_and_checked(tmp_path: Path) ->
     path.write_text(json.dumps([one | {"kv_events_port": 65_536}]))
     with pytest.raises(SettingsInvalid, match="kv_events_port"):
         load_fleet(path, key="k", key_pepper=b"p", now_ms=0)
+
+
+def test_a_class_speaks_responses_if_any_of_it_says_so(tmp_path: Path) -> None:
+    one = {"url": "http://127.0.0.1:1", "slots": 1}
+    fleet = [
+        {"id": "1", "class": "A"} | one,
+        {"id": "2", "class": "A", "responses": True} | one,
+        {"id": "3", "class": "B"} | one,
+    ]
+    path = tmp_path / "fleet.json"
+    path.write_text(json.dumps(fleet))
+    snapshot = load_fleet(path, key="k", key_pepper=b"p", now_ms=0)
+    assert [made.parameters for made in snapshot.deployments] == [("responses",), ()]

@@ -8,6 +8,7 @@ import msgspec
 from router.contracts.bodies.completion import Choice, Completion, Message, decode_completion
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
+from router.ingress.faces.responses.passed import PASSED, Passed, is_response
 from router.ingress.faces.responses.resource import Fields, Resource
 from router.ingress.faces.tool_calls import HeardCall, ToolCalls
 from router.ingress.faces.translated import TranslatedClient
@@ -149,10 +150,12 @@ class Output:
 
 
 def response_of(body: bytes, resource: Resource, report: Report | None = None) -> bytes:
-    """A whole completion as a response, with the report as its ``route``.
+    """A whole completion, or a worker's response, as a response with the report as its ``route``.
 
-    Raises ``WorkerFailed`` if the body is not a completion.
+    Raises ``WorkerFailed`` if the body is neither.
     """
+    if is_response(body):
+        return _encode(Passed(resource).ended(body, report))
     try:
         completion = decode_completion(body)
     except UNREADABLE as error:
@@ -170,11 +173,13 @@ def response_of(body: bytes, resource: Resource, report: Report | None = None) -
 
 
 class ResponseStream:
-    """Turns whole server-sent events of chunks into the events of a response."""
+    """Turns whole server-sent events of chunks, or of a worker's response, into its events."""
 
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
         self._output = Output(resource)
+        self._passed = Passed(resource)
+        self._last = b""
         self._started = False
 
     def feed(self, chunk: bytes) -> bytes:
@@ -182,7 +187,11 @@ class ResponseStream:
         out: list[bytes] = []
         for event in chunk.split(b"\n\n"):
             data = event.partition(b"data:")[2].strip()
-            if data:
+            if event.startswith(PASSED):
+                self._pass(data, out)
+            elif self._passed.has_begun and data:
+                self._last = data  # Once the call is settled.
+            elif data:
                 self._take(_chunk(data), out)
         return b"".join(out)
 
@@ -197,13 +206,24 @@ class ResponseStream:
             self._output.end("incomplete", out)
             out.append(self._output.event("response.failed", response=self._resource.failed(error)))
             return b"".join(out)
-        status = self._resource.status
-        self._output.end(status, out)
-        response = self._resource.ended(time.time())
-        if report is not None:
-            response["route"] = report
+        if self._passed.has_begun:
+            response = self._passed.ended(self._last, report)
+            status = response["status"]
+        else:
+            status = self._resource.status
+            self._output.end(status, out)
+            response = self._resource.ended(time.time())
+            if report is not None:
+                response["route"] = report
         out += [self._output.event(f"response.{status}", response=response), DONE]
         return b"".join(out)
+
+    def _pass(self, data: bytes, out: list[bytes]) -> None:
+        event = self._passed.event(data)
+        self._start(out)
+        if event is not None:
+            type_, fields = event
+            out.append(self._output.event(type_, **fields))
 
     def _take(self, chunk: Completion, out: list[bytes]) -> None:
         _hear(self._resource, chunk)

@@ -19,6 +19,7 @@ from router.ingress.faces.responses.request import Request
 from router.ingress.faces.responses.resource import Fields, Resource
 from router.ingress.http.exchange import Exchange, Headers
 from router.ingress.proxy.pass_through import PassThrough, Reply
+from router.pipeline.plans.fit import check_said
 from router.pipeline.plans.naming import find_route, whole_name
 from router.pipeline.plans.routing_table import NOBODY, RoutingTable
 
@@ -123,7 +124,8 @@ class Background:
             )
         name = _decode_named(exchange.body).model
         if call.model.partition(":")[0] != AUTO:
-            find_route(table, grant, call)
+            call, route = find_route(table, grant, call)
+            check_said(route, call)
         if PRESET_MARK not in name:
             # Only routers know a model without its author.
             bare, colon, suffix = name.partition(":")

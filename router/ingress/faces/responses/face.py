@@ -1,5 +1,7 @@
 """OpenAI's responses: a chat call in other words."""
 
+import msgspec
+
 from router.domain.request import InferenceRequest
 from router.ingress.describing import (
     ANY_LIST,
@@ -18,7 +20,7 @@ from router.ingress.faces import chat
 from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai import parse_call
 from router.ingress.faces.responses.answer import DONE, client_of
-from router.ingress.faces.responses.request import chat_body
+from router.ingress.faces.responses.request import read_request
 from router.ingress.faces.responses.resource import Resource
 from router.ingress.http.exchange import Exchange, Sink
 from router.ingress.progress import Progress
@@ -37,15 +39,16 @@ def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answe
         route = table.route_for(grant, model) or table.route_for(grant, model.rpartition(":")[0])
         return route.model.context_tokens_max if route is not None else 0
 
-    asked, body = chat_body(exchange.body, arrival.earlier, context_of)
+    read = read_request(exchange.body, arrival.earlier, context_of)
 
     def answering(sink: Sink, call: InferenceRequest, progress: Progress | None) -> Client:
         key = arrival.response_key or call.id.replace("-", "")
         created_s = call.created_at_ms // 1000
-        resource = Resource(key, call.model, created_s, asked, is_kept=arrival.is_kept)
+        resource = Resource(key, call.model, created_s, read.asked, is_kept=arrival.is_kept)
         return client_of(sink, resource, progress)
 
-    return parse_call(chat.SHAPE, body, arrival), answering
+    call = parse_call(chat.SHAPE, read.chat, arrival)
+    return msgspec.structs.replace(call, as_response=read.as_response), answering
 
 
 FACE: Face = Face(

@@ -11,17 +11,19 @@ from msgspec import Raw
 
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import RequestInvalid
+from router.domain.request import AsResponse
 from router.ingress.faces.responses.items import (
     NOTHING_EARLIER,
+    NULL,
     ChatMessage,
     Earlier,
-    Item,
+    Unsaid,
+    decode_items,
     messages_of,
     shortened,
 )
 from router.ingress.unfit import missing, unfit
 
-NULL = b"null"
 LOGPROBS = "message.output_text.logprobs"
 """The value of ``include`` that asks for the probabilities of an answer's tokens."""
 
@@ -81,7 +83,7 @@ class Request(msgspec.Struct, gc=False):
     """The fields that are translated, or told again in the answer."""
 
     model: str | None = None
-    input: str | list[Item] | None = None
+    input: Raw = Raw(NULL)
     instructions: str | None = None
     previous_response_id: str | None = None
     store: bool | None = None
@@ -115,6 +117,17 @@ TRANSLATED = (
 )
 """Fields that a chat does not have, or not so."""
 
+OURS = frozenset({"background", "metadata", "previous_response_id", "store", "stream_options"})
+"""Fields that no worker gets: routers keep responses, and write the end of a stream."""
+
+
+class Read(msgspec.Struct, frozen=True, gc=False):
+    """A request as it was ``asked``, as the body of a ``chat``, and as a response for workers."""
+
+    asked: Request
+    chat: bytes
+    as_response: AsResponse
+
 
 def _unknown(_model: str) -> int:
     return 0
@@ -126,12 +139,12 @@ _decode_object = msgspec.json.Decoder(_Object).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def chat_body(
+def read_request(
     body: bytes,
     earlier: Earlier = NOTHING_EARLIER,
     context_of: Callable[[str], int] = _unknown,
-) -> tuple[Request, bytes]:
-    """What is asked, and the body of the chat call.
+) -> Read:
+    """What is asked, as a chat and as a response.
 
     ``context_of`` says how many tokens a model takes, 0 if that is not known.
 
@@ -150,16 +163,19 @@ def chat_body(
     fields: dict[str, Any] = {
         name: value for name, value in given.items() if name not in TRANSLATED
     }
-    messages = messages_of(asked.input, asked.instructions, earlier)
+    unsaid = Unsaid()
+    messages, whole = messages_of(asked.input, asked.instructions, earlier, unsaid)
     fields["messages"] = _fitting(messages, asked, context_of)
     if asked.tools:
-        fields["tools"] = [_tool(tool, number) for number, tool in enumerate(asked.tools)]
+        _equip(fields, asked.tools, given["tools"], unsaid)
     if asked.tool_choice is not None:
-        _choose(fields, asked.tool_choice)
+        _choose(fields, asked.tool_choice, unsaid)
     if asked.text is not None:
-        _shape(fields, asked.text)
+        _shape(fields, asked.text, unsaid)
     _settle(fields, asked)
-    return asked, _encode(fields)
+    told = {name: value for name, value in given.items() if name not in OURS}
+    told["input"] = whole
+    return Read(asked, _encode(fields), AsResponse(told, unsaid.why, unsaid.param))
 
 
 def _fitting(
@@ -192,13 +208,23 @@ def _settle(fields: dict[str, Any], asked: Request) -> None:
         fields["stream_options"] = {"include_usage": True}
 
 
-def _tool(tool: Tool, number: int) -> dict[str, Any]:
-    path = f"tools[{number}]"
-    if tool.type != "function":
-        raise RequestInvalid(
-            f"{path} is of type {tool.type!r}, which is not there; give tools of type 'function'",
-            param="tools",
-        )
+def _equip(fields: dict[str, Any], tools: list[Tool], given: Raw, unsaid: Unsaid) -> None:
+    """The tools of a chat. One that it cannot have stays as it is."""
+    raws = decode_items(given)
+    fields["tools"] = made = [
+        _tool(tool, f"tools[{number}]") if tool.type == "function" else raws[number]
+        for number, tool in enumerate(tools)
+    ]
+    for number, tool in enumerate(tools):
+        if made[number] is raws[number]:
+            unsaid.note(
+                f"tools[{number}] is of type {tool.type!r}, which is not there; give tools of "
+                "type 'function'",
+                "tools",
+            )
+
+
+def _tool(tool: Tool, path: str) -> dict[str, Any]:
     if not tool.name:
         raise missing(f"{path}.name")
     function: dict[str, Any] = {"name": tool.name}
@@ -211,7 +237,7 @@ def _tool(tool: Tool, number: int) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _choose(fields: dict[str, Any], choice: str | Choice) -> None:
+def _choose(fields: dict[str, Any], choice: str | Choice, unsaid: Unsaid) -> None:
     if isinstance(choice, str):
         if choice not in MODES:
             raise RequestInvalid(
@@ -226,17 +252,19 @@ def _choose(fields: dict[str, Any], choice: str | Choice) -> None:
         fields["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
     elif choice.type == "allowed_tools":
         allowed = {tool.name for tool in choice.tools or ()}
-        tools: list[dict[str, Any]] = fields.get("tools", [])
-        fields["tools"] = [tool for tool in tools if tool["function"]["name"] in allowed]
+        tools: list[dict[str, Any] | Raw] = fields.get("tools", [])
+        fields["tools"] = [
+            tool for tool in tools if isinstance(tool, Raw) or tool["function"]["name"] in allowed
+        ]
         fields["tool_choice"] = choice.mode or "auto"
     else:
-        raise RequestInvalid(
+        unsaid.note(
             f"tool_choice of type {choice.type!r} is not known; use 'function' or 'allowed_tools'",
-            param="tool_choice",
+            "tool_choice",
         )
 
 
-def _shape(fields: dict[str, Any], text: TextSettings) -> None:
+def _shape(fields: dict[str, Any], text: TextSettings, unsaid: Unsaid) -> None:
     if text.verbosity is not None:
         fields["verbosity"] = text.verbosity
     wanted = text.format
@@ -246,9 +274,9 @@ def _shape(fields: dict[str, Any], text: TextSettings) -> None:
         fields["response_format"] = {"type": "json_object"}
         return
     if wanted.type != "json_schema":
-        raise RequestInvalid(
+        return unsaid.note(
             f"text.format is of type {wanted.type!r}; it must be text, json_object or json_schema",
-            param="text",
+            "text",
         )
     if not wanted.name:
         raise missing("text.format.name")

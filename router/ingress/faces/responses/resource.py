@@ -50,7 +50,7 @@ class Resource:
         return self.standing(self.status) | {
             "completed_at": None if why else int(now_s),
             "incomplete_details": {"reason": why} if why else None,
-            "usage": _usage(self.usage),
+            "usage": usage_of(self.usage),
         }
 
     def failed(self, error: CallError) -> Fields:
@@ -128,7 +128,8 @@ def _tool(given: Fields) -> Fields:
     return {"description": None, "parameters": None, "strict": None, **given}
 
 
-def _usage(usage: TokenCounts | None) -> Fields:
+def usage_of(usage: TokenCounts | None) -> Fields:
+    """A response's usage; all are 0 if none is known."""
     usage = usage or TokenCounts()
     prompts, completions = usage.prompt_tokens_details, usage.completion_tokens_details
     return {

@@ -26,7 +26,12 @@ from router.domain.errors import (
 from router.domain.request import InferenceRequest
 from router.ingress.faces.face import Answering
 from router.ingress.faces.responses.background import Background
-from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier, Item, decode_items
+from router.ingress.faces.responses.items import (
+    NOTHING_EARLIER,
+    REFERENCE,
+    Earlier,
+    decode_items,
+)
 from router.ingress.http.exchange import Exchange, Headers, Sink
 from router.ingress.progress import Progress
 from router.ingress.proxy.pass_through import PassThrough, no_such
@@ -39,7 +44,6 @@ from router.settings import Limits
 BELOW = "/v1/responses/"
 INPUT_ITEMS = "/input_items"
 CANCEL = "/cancel"
-REFERENCE = "item_reference"
 REFERENCES_MAX = 1_000
 """The most references to items that are looked up."""
 TURNS_MAX = 1_000
@@ -50,7 +54,7 @@ LISTED = 20
 LISTED_MAX = 100
 JSON: Headers = [("content-type", "application/json")]
 ENDED = re.compile(rb"^event: response\.(?:completed|incomplete)\ndata: (.*)$", re.MULTILINE)
-ITEM_ID = re.compile(r"^(?:msg|rs|fc)_([0-9a-f]+)_\d+$")
+ITEM_ID = re.compile(r"^[a-z]+_([0-9a-f]+)_\d+$")
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -85,7 +89,7 @@ _decode = msgspec.json.Decoder(_Asked).decode
 _decode_references = msgspec.json.Decoder(list[_Reference]).decode
 _decode_response = msgspec.json.Decoder(_Response).decode
 _decode_ended = msgspec.json.Decoder(_Ended).decode
-_decode_item = msgspec.json.Decoder(Item).decode
+_decode_reference = msgspec.json.Decoder(_Reference).decode
 
 
 class Before(Struct, frozen=True, gc=False):
@@ -122,10 +126,12 @@ class Turns:
             return Before()
         grant = _grant(exchange)
         keeps = grant.organisation_id not in self._gateway.table.unkept
-        items: list[Item] = []
+        items: list[Raw] = []
         if asked.previous_response_id is not None:
             items = await self._items_before(grant, asked.previous_response_id, keeps=keeps)
-        names = [item.id for item in items if item.type == REFERENCE]
+        names: list[str | None] = []
+        for item in map(_decode_reference, items):
+            names += [item.id] if item.type == REFERENCE else []
         if REFERENCE.encode() in exchange.body:
             names += _named(asked.input)
         referred = await self._referred(grant, names)
@@ -207,7 +213,7 @@ class Turns:
         )
         return found[-1] if found else None
 
-    async def _items_before(self, grant: Grant, id_: str, *, keeps: bool) -> list[Item]:
+    async def _items_before(self, grant: Grant, id_: str, *, keeps: bool) -> list[Raw]:
         found: Sequence[Turn] = ()
         if keeps:
             found = await self._store.turns(
@@ -229,21 +235,21 @@ class Turns:
                 "longer; send its items as input",
                 param="previous_response_id",
             )
-        items: list[Item] = []
+        items: list[Raw] = []
         for turn in found:
             items += decode_items(turn.items)
-            items += map(_decode_item, _decode_response(turn.body).output)
+            items += _decode_response(turn.body).output
         return items
 
-    async def _referred(self, grant: Grant, names: Sequence[str | None]) -> dict[str, Item]:
+    async def _referred(self, grant: Grant, names: Sequence[str | None]) -> dict[str, Raw]:
         """Kept items by their ids; those of a response take one look-up."""
-        found: dict[str, Item] = {}
+        found: dict[str, Raw] = {}
         matches = [ITEM_ID.match(name or "") for name in names[:REFERENCES_MAX]]
         for key in dict.fromkeys(match[1] for match in matches if match):
             turn = await self._turn(grant, f"resp_{key}")
             if turn is not None:
-                items = map(_decode_item, _decode_response(turn.body).output)
-                found |= {item.id: item for item in items if item.id}
+                for item in _decode_response(turn.body).output:
+                    found[_decode_reference(item).id or ""] = item
         return found
 
 

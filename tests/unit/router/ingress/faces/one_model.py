@@ -52,13 +52,17 @@ class Served:
         )
 
 
-def catalog_of(task: str, url: str, price: Price) -> Snapshot:
+def catalog_of(
+    task: str, url: str, price: Price, parameters: tuple[str, ...] = (), workers: int = 1
+) -> Snapshot:
     return structs.replace(
         snapshot(),
         models=(Model(NAME, task, "1", 0), Model("a/m", "chat", "1", 0)),
         pools=(Pool("one", "gpu"),),
-        workers=(Worker("one-0", "one", url, "openai", 4),),
-        deployments=(Deployment(1, NAME, "north", 21, "one", "upstream-name", price),),
+        workers=tuple(Worker(f"one-{n}", "one", url, "openai", 4) for n in range(workers)),
+        deployments=(
+            Deployment(1, NAME, "north", 21, "one", "upstream-name", price, parameters=parameters),
+        ),
     )
 
 
@@ -70,6 +74,8 @@ async def served(
     *,
     limits: Limits | None = None,
     funds_nano: int = FUNDS_NANO,
+    parameters: tuple[str, ...] = (),
+    workers: int = 1,
 ) -> AsyncIterator[Served]:
     """Every call of the model goes to ``handler``."""
     limits = limits or Limits()
@@ -87,7 +93,7 @@ async def served(
     host, port = runner.addresses[0][:2]
     try:
         async with HTTPClient(limits, AddressPolicy(EVERYWHERE)) as http:
-            catalog = catalog_of(task, f"http://{host}:{port}", price)
+            catalog = catalog_of(task, f"http://{host}:{port}", price, parameters, workers)
             upstream = OpenAIUpstream(http, limits)
             line = Line(upstream, catalog=catalog, limits=limits, funds_nano=funds_nano)
             async with calling(line, limits) as client:

@@ -17,7 +17,7 @@ from router.ingress.faces.chat import SHAPE
 from router.ingress.faces.face import Arrival
 from router.ingress.faces.openai import parse_call
 from router.ingress.faces.responses.answer import ResponseStream, response_of
-from router.ingress.faces.responses.request import chat_body
+from router.ingress.faces.responses.request import read_request
 from router.ingress.faces.responses.resource import Resource
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from tests.unit.router.ingress.serving import calling
@@ -37,14 +37,14 @@ EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 def chat(**fields: Any) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(chat_body(msgspec.json.encode(ASK | fields))[1])
+    made: dict[str, Any] = json.loads(read_request(msgspec.json.encode(ASK | fields)).chat)
     return made
 
 
 def resource(**fields: Any) -> Resource:
-    asked, body = chat_body(msgspec.json.encode(ASK | fields))
-    call = parse_call(SHAPE, body, Arrival("0192-ab", 0.0, 5_000))
-    return Resource("0192ab", call.model, 5, asked)
+    read = read_request(msgspec.json.encode(ASK | fields))
+    call = parse_call(SHAPE, read.chat, Arrival("0192-ab", 0.0, 5_000))
+    return Resource("0192ab", call.model, 5, read.asked)
 
 
 def whole(message: dict[str, Any], finish: str = "stop", **fields: Any) -> Response:
@@ -181,23 +181,35 @@ def test_tools_choices_and_formats_are_translated() -> None:
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"input": None}, "input", "input is missing"),
     ({"input": []}, "input", "input is missing"),
-    ({"input": [{"type": "web_search_call"}]}, "input", "web_search_call"),
     ({"input": [{"role": "robot", "content": "x"}]}, "input", "robot"),
     ({"input": [{"role": "user"}]}, "input", r"input\[0\].content is missing"),
-    ({"input": [{"role": "user", "content": [{"type": "video"}]}]}, "input", "video"),
     ({"input": [{"type": "function_call", "name": "x"}]}, "input", "call_id"),
     ({"input": [{"type": "function_call_output", "call_id": "x"}]}, "input", "output"),
     ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input", "msg_1"),
-    ({"tools": [{"type": "web_search"}]}, "tools", "web_search"),
     ({"tools": [{"type": "function"}]}, "tools", "name"),
     ({"tools": [{"type": "function", "name": "x", "parameters": "{"}]}, "tools", "parameters"),
     ({"tool_choice": "some"}, "tool_choice", "some"),
-    ({"tool_choice": {"type": "mcp"}}, "tool_choice", "mcp"),
-    ({"text": {"format": {"type": "xml"}}}, "text", "xml"),
     ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text", "schema"),
     ({"max_output_tokens": 0}, "max_output_tokens", "at least 1"),
     ({"conversation": "conv_1"}, "conversation", "not kept"),
     ({"truncation": "some"}, "truncation", "auto or disabled"),
+]
+UNSAID: list[tuple[dict[str, Any], str, str]] = [
+    ({"input": [{"type": "web_search_call"}]}, "input", "web_search_call"),
+    ({"input": [{"role": "user", "content": [{"type": "video"}]}]}, "input", "video"),
+    ({"tools": [{"type": "web_search"}]}, "tools", "web_search"),
+    ({"tool_choice": {"type": "mcp"}}, "tool_choice", "mcp"),
+    ({"text": {"format": {"type": "xml"}}}, "text", "xml"),
+    (
+        {"input": [{"type": "computer_call_output", "call_id": "c", "output": {"type": "x"}}]},
+        "input",
+        "computer_call_output",
+    ),
+    (
+        {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
+        "input",
+        "input_image",
+    ),
 ]
 
 
@@ -208,14 +220,25 @@ def test_what_cannot_be_translated_is_named(fields: dict[str, Any], param: str, 
     assert refused.value.param == param
 
 
+@pytest.mark.parametrize(("fields", "param", "says"), UNSAID)
+def test_what_no_chat_can_say_is_named_and_stays_in_the_response(
+    fields: dict[str, Any], param: str, says: str
+) -> None:
+    read = read_request(msgspec.json.encode(ASK | fields))
+    assert says in read.as_response.unsaid
+    assert read.as_response.param == param
+    assert {name: msgspec.json.decode(read.as_response.fields[name]) for name in fields} == fields
+    parse_call(SHAPE, read.chat, Arrival("r", 0.0, 0))
+
+
 def shortened_to(tokens: int, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     body = msgspec.json.encode(
         ASK | {"input": items, "instructions": "s", "truncation": "auto", "max_output_tokens": 100}
     )
     asked_of: list[str] = []
-    _, made = chat_body(body, context_of=lambda model: asked_of.append(model) or 100 + tokens)
+    read = read_request(body, context_of=lambda model: asked_of.append(model) or 100 + tokens)
     assert asked_of == ["a/m"]
-    return list(json.loads(made)["messages"])
+    return list(json.loads(read.chat)["messages"])
 
 
 def test_a_conversation_is_shortened_from_its_beginning() -> None:

@@ -4,12 +4,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from router.adapters.patterns import PatternDetector
 from router.contracts.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from router.domain.catalog import Endpoint, LimitRule, Organisation, RateLimits
 from router.domain.errors import RequestInvalid
 from router.domain.request import InferenceRequest, Kind
+from router.ingress.faces.responses.request import read_request
 from router.pipeline.access.masking import TEXT_MAX, Masking
 from router.ports.upstream import Answer
 from tests.unit.router.ingress.reading import parse_call
@@ -162,3 +164,25 @@ async def test_end_users_are_told_apart_though_no_worker_can() -> None:
             for user in (MAIL, OTHER, MAIL)
         ]
     assert statuses == [200, 200, 429]
+
+
+def test_a_response_is_masked_in_both_of_its_words() -> None:
+    thought = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "encrypted_content": MAIL,
+        "content": [{"type": "reasoning_text", "text": f"{CARD} of {MAIL}"}],
+    }
+    items = [{"role": "user", "content": f"{OTHER}, {MAIL}"}, thought]
+    wanted = {"format": {"type": "json_schema", "name": "x", "schema": {"enum": [MAIL]}}}
+    read = read_request(encode({"model": "a/m", "input": items, "text": wanted}))
+    made = structs.replace(parse_call(Kind.CHAT, read.chat), as_response=read.as_response)
+    call = Masking(PatternDetector()).marked(made, BOTH)
+    assert call.as_response is not None
+    said = msgspec.json.decode(call.as_response.fields["input"])
+    assert said[0]["content"] == "[email-1], [email-2]"
+    assert said[1]["content"][0]["text"] == "[card-1] of [email-2]"
+    assert said[1]["encrypted_content"] == MAIL
+    assert msgspec.json.decode(call.as_response.fields["text"]) == wanted
+    assert msgspec.json.decode(call.fields["messages"])[0]["content"] == "[email-1], [email-2]"
+    assert dict(call.masked) == {"card": 1, "email": 3}

@@ -1,18 +1,21 @@
 """A guard's judgement: a call of its own before a call or after it, for who asked and no others."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
 import pytest
 from msgspec import structs
 
-from router.domain.catalog import Guard, RateLimits
+from router.domain.catalog import Endpoint, Guard, RateLimits
 from router.domain.errors import DeadlineExceeded
+from router.domain.request import InferenceRequest, Kind
 from router.ingress.proxy.forward import Forwarder
 from router.pipeline.guarding import judging
 from router.pipeline.guarding.judging import GUARDRAIL
 from router.pipeline.settlement.trace import Trace
+from router.ports.upstream import Answer, StreamPart
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.ingress.two_routers import owned_elsewhere
 from tests.unit.router.pipeline.guarding.shop import (
@@ -21,8 +24,9 @@ from tests.unit.router.pipeline.guarding.shop import (
     INPUT_NANO,
     Judge,
     catalog,
+    encode,
 )
-from tests.unit.router.pipeline.line import COST_NANO, KEY, Line, chat, until
+from tests.unit.router.pipeline.line import COST_NANO, KEY, USED, Line, chat, until
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 BOTH = Guard(GUARD, answers=True)
@@ -296,3 +300,36 @@ async def test_an_owner_that_cannot_judge_says_why() -> None:
         answer = await client.post(CHAT, json=said("hello"), headers=HEADERS)
     assert answer.json()["error"]["code"] == "guardrail_failed"
     assert Forwarder.__name__ not in answer.text
+
+
+class Speaks(Judge):
+    """Answers by a response of its own, whose last event says more than those before."""
+
+    def response(self) -> bytes:
+        part = {"type": "output_text", "text": self.says}
+        message = {"type": "message", "id": "m", "content": [part]}
+        return encode({"object": "response", "output": [message], "usage": {}})
+
+    async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        if request.kind is Kind.MODERATION:
+            return await super().answer(request, endpoint)
+        return Answer(self.response(), "application/json", USED, "stop")
+
+    async def stream(
+        self, request: InferenceRequest, endpoint: Endpoint
+    ) -> AsyncGenerator[StreamPart, None]:
+        event = encode({"type": "response.output_text.delta", "delta": "well"})
+        chunk = b"event: response.output_text.delta\ndata: %b\n\n" % event
+        yield StreamPart(chunk, 1, USED, "stop", done=True, usage_chunk=self.response())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_worker_says_in_a_response_of_its_own_is_judged(stream: bool) -> None:
+    for says, status in (("all good", 200), ("all bad", 403)):
+        judge = Speaks(says)
+        line = Line(judge, catalog=catalog(Guard(GUARD, inputs=False, answers=True)))
+        asked = {"model": "a/m", "input": "hello", "stream": stream}
+        answer = await post(line, asked, RESPONSES)
+        assert answer.status_code == status
+        assert judge.judged == [["well", says] if stream else [says]]
+        assert (says.encode() in answer.content) is (status == 200)

@@ -4,9 +4,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from router.domain.errors import CallError, RequestInvalid
 from router.domain.request import Kind
+from router.ingress.faces.responses.request import read_request
 from router.pipeline.access.masking import DEPTH_MAX, TEXT_MAX
 from router.pipeline.guarding.said import answer_texts, asked_texts, stream_texts
 from tests.unit.router.ingress.reading import parse_call
@@ -84,3 +86,43 @@ def test_the_pieces_of_a_stream_are_one_text() -> None:
         chunk(0, tool_calls=called(1, "four")) + chunk(0, tool_calls=called(0, "ree")),
     ]
     assert stream_texts(chunks) == ["one", "two", "three", "four"]
+
+
+def test_a_response_is_read_in_its_own_words() -> None:
+    """Of what a chat leaves out, too: a worker that speaks responses gets it."""
+    thought = {"type": "reasoning", "encrypted_content": "x", "summary": [{"text": "two"}]}
+    part = {"type": "output_text", "text": "three", "logprobs": [{"bytes": [1, 2]}]}
+    items = [
+        {"role": "user", "content": "one"},
+        thought,
+        {"type": "message", "role": "assistant", "status": "completed", "content": [part]},
+        {"type": "mcp_call", "id": "m", "output": "four"},
+    ]
+    asked = {"model": "a/m", "input": items, "instructions": "five", "metadata": {"a": "six"}}
+    read = read_request(encode(asked))
+    call = structs.replace(parse_call(Kind.CHAT, read.chat), as_response=read.as_response)
+    assert asked_texts(call) == ["one", "two", "three", "four", "five"]
+
+
+def test_a_workers_response_is_read_like_a_chats_answer() -> None:
+    part = {"type": "output_text", "text": "two", "logprobs": [{"bytes": [1]}]}
+    called = {"type": "function_call", "name": "f", "call_id": "c", "arguments": "three"}
+    image = {"type": "image_generation_call", "result": "aGVsbG8="}
+    thought = {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "one"}]}
+    message = {"type": "message", "status": "completed", "content": [part]}
+    body = encode({"object": "response", "output": [thought, message, called, image]})
+    assert answer_texts(body) == ["one", "two", "three"]
+
+    def event(**fields: Any) -> bytes:
+        return b"event: x\ndata: %b\n\n" % encode(fields)
+
+    delta = {"type": "response.output_text.delta", "output_index": 1}
+    chunks = [
+        event(type="response.output_item.done", item=thought),
+        event(delta="t", **delta) + event(delta="wo", **delta),
+        event(type="response.output_item.done", item=message),
+    ]
+    assert stream_texts(chunks) == ["two", "one", "two"]
+    assert stream_texts([], body) == ["one", "two", "three"]
+    with pytest.raises(CallError, match="cannot be read"):
+        stream_texts([event(type="x", delta=5)])
