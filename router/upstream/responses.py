@@ -3,6 +3,7 @@
 A call goes to them in the words in which it came. They keep nothing: routers do.
 """
 
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -37,6 +38,8 @@ BEFORE = frozenset({CREATED, "response.in_progress", "response.queued"})
 """Events before a model has said anything. The router tells them in its own words."""
 ENDS = frozenset({"response.completed", "response.incomplete"})
 FAILURES = frozenset({"error", "response.failed", "response.cancelled"})
+is_known = re.compile(r"response(\.[a-z_]+)+").fullmatch
+"""Types of events that pass. Pings of servers and what would be several lines do not."""
 DELTA = ".delta"
 END = b"\n\n"
 DONE = b"[DONE]"
@@ -230,7 +233,7 @@ class ResponseEvents:
                     return self._ended(event, kept, tokens)
                 if event.type in FAILURES:
                     raise UpstreamFailed("error_event")
-                if event.type in BEFORE or not event.type:
+                if event.type in BEFORE or is_known(event.type) is None:
                     continue
                 tokens += event.type.endswith(DELTA)
                 kept.append(self._kept(event, payload))

@@ -55,6 +55,8 @@ STREAM = (
     event("response.created", response={})
     + event("response.in_progress", response={})
     + b": a comment\n\n"
+    + event("ping")
+    + b'data: {"type":"response.x\\ndata: y"}\n\n'
     + b"".join(item_events(SEARCH) + text_events("hello", 1))
     + end()
 )
