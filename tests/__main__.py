@@ -193,18 +193,23 @@ def main(argv: list[str]) -> int:
     began = time.monotonic()
     timeout_s = NIGHTLY_PART_TIMEOUT_S if nightly else PART_TIMEOUT_S
     beside = lanes(nightly=nightly)
+    interrupted = threading.Event()
+    # Ctrl-C reaches every part; none must begin after it.
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+
+    def all_reported(lane: Iterable[Part]) -> list[Ended]:
+        return [reported(part, timeout_s) for part in lane if not interrupted.is_set()]
+
     with contextlib.closing(DataServices()) as data:
         data.start()
         os.environ |= {"DATABASE_URL": data.database_url, "BROKER_URL": data.broker_url}
         with concurrent.futures.ThreadPoolExecutor(len(beside) + 1) as pool:
             checks = pool.submit(reported, yielding(CHECKS), timeout_s)
             ended = [reported(COLLECTION, timeout_s)]
-            side_by_side = pool.map(
-                lambda lane: [reported(part, timeout_s) for part in lane], beside
-            )
+            side_by_side = pool.map(all_reported, beside)
             ended += [checks.result(), *(part for lane in side_by_side for part in lane)]
-        ended.append(reported(timed(nightly=nightly), timeout_s))
-    return close(ended, time.monotonic() - began)
+        ended += all_reported([timed(nightly=nightly)])
+    return close(ended, time.monotonic() - began) or int(interrupted.is_set())
 
 
 def reported(part: Part, timeout_s: float) -> Ended:

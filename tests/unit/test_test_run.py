@@ -1,5 +1,6 @@
 """The end of a test run's log: whatever fails is there in a line, and the exit status says so."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -96,3 +97,38 @@ def test_without_a_chromium_a_run_ends_with_how_to_install_one(
     monkeypatch.setattr("tests.__main__.chromium_path", lambda: None)
     assert main([]) == 1
     assert "apt-get install chromium" in capsys.readouterr().err
+
+
+def test_after_ctrl_c_no_further_part_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class NoServices:
+        database_url = broker_url = "none"
+
+        def start(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    stops = "import os, signal; os.kill(os.getppid(), signal.SIGINT)"
+    lane = [Part("first", (sys.executable, "-c", stops)), Part("second", ("true",))]
+    quick = Part("quick", ("true",))
+    for name, value in {
+        "chromium_path": lambda: "chromium",
+        "DataServices": NoServices,
+        "CHECKS": quick,
+        "COLLECTION": quick,
+        "lanes": lambda *, nightly: [lane],
+        "timed": lambda *, nightly: Part("alone", ("true",)),
+    }.items():
+        monkeypatch.setattr(f"tests.__main__.{name}", value)
+    for name in ("DATABASE_URL", "BROKER_URL"):
+        monkeypatch.setenv(name, "none")  # `main` sets them: what they were is back afterwards.
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main([]) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    printed = capsys.readouterr().out
+    assert "✓ first" in printed
+    assert "second" not in printed
+    assert "alone" not in printed
