@@ -31,6 +31,7 @@ from marketplace.planning.advisor.question import Question
 from marketplace.planning.asking import QuestionInvalid, QueueFull
 from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.shop import Shop, signed_in
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("kept_shop")
 
@@ -413,7 +414,8 @@ def test_published_systems_are_listed_and_chosen_once_they_have_a_price(yard: Sh
 
 
 def test_the_command_answers_and_checks(yard: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    call_command("advise", NAME, "--rate", "20", "--slo", "p90=900", "--size-cv", "0.5", "--check")
+    asked = [NAME, "--rate", "20", "--slo", "p90=900", "--size-cv", "0.5"]
+    call_command("advise", *asked, "--check", "--seconds", str(PATIENCE_S))
     received = capsys.readouterr().out
     assert "x fast (CPU; measured)" in received
     assert "emulated:" in received
