@@ -141,6 +141,8 @@ class Passed:
             fields.setdefault("content_index", 0)
         if type_ in ("response.output_text.delta", "response.output_text.done"):
             fields.setdefault("logprobs", [])
+        if "part" in fields and _decode_named(fields["part"]).type == "output_text":
+            fields["part"] = {"annotations": [], "logprobs": [], **_decode_fields(fields["part"])}
 
     def _item(self, item: Raw, place: int) -> Fields:
         named = _decode_named(item)

@@ -249,9 +249,10 @@ async def test_a_model_that_is_fallen_back_to_tells_its_own_name() -> None:
 async def test_what_some_workers_leave_out_is_added() -> None:
     resource = Resource("k", NAME, 0, Request())
     stream = ResponseStream(resource)
-    said = message("hi")
+    said, part = message("hi"), {"type": "output_text", "text": ""}
     fed = [
         event("response.output_item.added", item=said),
+        event("response.content_part.added", item_id=said["id"], part=part),
         event("response.output_text.delta", item_id=said["id"], delta="hi"),
         event("response.output_item.done", item=said),
         event("response.completed", response={"output": [], "usage": {"input_tokens": 1}}),
@@ -260,7 +261,8 @@ async def test_what_some_workers_leave_out_is_added() -> None:
     events = [
         EVENT.validate_json(block.partition(b"data: ")[2]) for block in text.split(b"\n\n")[:-2]
     ]
-    delta, last = events[3], events[-1].response
+    delta, last = events[4], events[-1].response
+    assert (events[3].part.annotations, events[3].part.logprobs) == ([], [])
     assert (delta.item_id, delta.output_index, delta.content_index) == ("msg_k_0", 0, 0)
     assert (last.output_text, last.status) == ("hi", "completed")
     assert (last.usage.input_tokens, last.usage.output_tokens) == (1, 0)
