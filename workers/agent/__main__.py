@@ -24,11 +24,11 @@ async def serve(settings: Settings, words: Sequence[str]) -> None:
     """Register if this host is new, and run until SIGTERM. Raises what :func:`main` tells."""
     devices, cpu = devices_found(settings.gpus), processor()
     log.info("hardware: %s", ", ".join(device.name for device in devices) or cpu)
-    marketplace, asked = Marketplace(settings.marketplace), Asked()
+    marketplace, asked = Marketplace(settings.marketplace), Asked(key=settings.server_key)
     try:
         host = Host(devices, fingerprint(devices, cpu, {}), VERSION)
         identity = await _identity(settings, marketplace, host)
-        log.info("%s, in the pool %s", identity.name, identity.pool)
+        log.info("%s, for %s", identity.name, identity.pool)
         agent = Agent(settings, identity, marketplace, asked, devices, cpu)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from workers.agent.engines import KINDS
 from workers.agent.hardware import Device, fingerprint
@@ -294,6 +295,8 @@ class Agent:
         if word.routable and not server.routable:
             log.info("server %s takes calls as %s", server.name, word.worker_id)
             self._to_look.set()
+        if word.fault and word.fault != server.fault:
+            log.warning("server %s takes no calls: %s", server.name, word.fault)
         is_draining = server.phase is Phase.DRAINING
         self._servers[server.name] = replace(
             server,
@@ -308,7 +311,7 @@ class Agent:
         return {
             "name": server.name,
             "state": server.phase.value,
-            "url": "" if spec.rank else self._advertised(spec, place.url),
+            "url": "" if spec.rank else advertised(self._settings.advertise, spec, place.url),
             "protocol": KINDS[spec.engine].protocol,
             "slots": spec.slots,
             "engine": spec.engine,
@@ -321,10 +324,6 @@ class Agent:
             "rank": spec.rank,
         }
 
-    def _advertised(self, spec: EngineSpec, url: str) -> str:
-        """As routers reach it. One that was adopted is where it was said to be."""
-        return url if spec.adopt else url.replace("127.0.0.1", self._settings.advertise, 1)
-
     def _host(self) -> Host:
         engine = {
             server.spec.engine: self._places[server.name].version
@@ -332,6 +331,16 @@ class Agent:
             if server.phase is not Phase.DRAINING
         }
         return Host(self._devices, fingerprint(self._devices, self._cpu, engine), VERSION)
+
+
+def advertised(advertise: str, spec: EngineSpec, url: str) -> str:
+    """The server's URL as routers reach it.
+
+    One that was adopted is where it was said to be, unless a whole URL is advertised.
+    """
+    if "://" not in advertise:
+        return url if spec.adopt else url.replace("127.0.0.1", advertise, 1)
+    return advertise.replace("{port}", str(urlsplit(url).port or "")) + spec.path
 
 
 async def _either(event: asyncio.Event, timeout_s: float) -> None:

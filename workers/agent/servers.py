@@ -21,6 +21,7 @@ WARM_UP_TIMEOUT_S = 120.0
 METRICS_BYTES_MAX = 4 * 1024 * 1024
 STOP_GRACE_S = 30.0
 LOG_TAIL_BYTES = 300
+HIDDEN = "•••"
 PORT = re.compile(r"\{port(?:\+(\d))?\}")
 """``{port}`` is the server's first port, ``{port+1}`` the next one."""
 
@@ -92,12 +93,16 @@ def _require_free(port: int) -> None:
 
 
 class Asked:
-    """Asks servers of one kind. All of them share its connections."""
+    """Asks servers of one kind, with the ``key`` that they want. All share its connections."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None, key: str = "") -> None:
         self._client = httpx.AsyncClient(
-            timeout=ASK_TIMEOUT_S, transport=transport, trust_env=False
+            timeout=ASK_TIMEOUT_S,
+            transport=transport,
+            trust_env=False,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
         )
+        self._key = key
 
     async def close(self) -> None:
         """Let go of its connections."""
@@ -127,7 +132,8 @@ class Asked:
         except httpx.HTTPError as error:
             raise NotReady(f"POST {path}: {type(error).__name__}") from error
         if not response.is_success:
-            raise NotReady(f"POST {path}: HTTP {response.status_code}: {response.text[:100]}")
+            said = response.text.replace(self._key, HIDDEN) if self._key else response.text
+            raise NotReady(f"POST {path}: HTTP {response.status_code}: {said[:100]}")
 
     async def version(self, spec: EngineSpec, url: str) -> str:
         """What it says of its version; "" where it says nothing."""

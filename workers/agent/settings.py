@@ -58,7 +58,11 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One agent. ``port`` is the first of its servers' ports."""
+    """One agent. ``port`` is the first of its servers' ports.
+
+    ``advertise`` is the host by which routers reach them, or a URL with ``{port}``. ``server_key``
+    is what they ask for, "" for none.
+    """
 
     marketplace: str
     token: str
@@ -70,6 +74,7 @@ class Settings:
     drain_s: float
     start_timeout_s: float
     engine: EngineSpec
+    server_key: str = ""
 
 
 def settings_read(words: Sequence[str]) -> Settings:
@@ -87,12 +92,13 @@ def settings_read(words: Sequence[str]) -> Settings:
         token=given.token or os.environ.get("WAYPOST_WORKER_TOKEN", ""),
         state=Path(given.state).expanduser(),
         name=_name(given.name),
-        advertise=given.advertise,
+        advertise=_advertise(given.advertise, bool(given.adopt)),
         port=int(_within("port", given.port, 1, PORT_MAX)),
         gpus=_gpus(given.gpus),
         drain_s=_within("drain-s", given.drain_s, 0, 86_400),
         start_timeout_s=_within("start-timeout-s", given.start_timeout_s, 1, 86_400),
         engine=_engine(given),
+        server_key=_server_key(os.environ.get("WAYPOST_SERVER_KEY", "")),
     )
 
 
@@ -175,6 +181,23 @@ def _file_read(path: Path, parser: argparse.ArgumentParser) -> dict[str, object]
     return values
 
 
+def _advertise(wanted: str, adopts: bool) -> str:
+    if "://" not in wanted:
+        return wanted
+    _url("advertise", wanted.replace("{port}", "1"))
+    if "{port}" not in wanted and not adopts:
+        raise SettingsWrong(
+            f"--advertise {wanted} has no {{port}}: the next version's server is at another port"
+        )
+    return wanted.rstrip("/")
+
+
+def _server_key(key: str) -> str:
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise SettingsWrong("WAYPOST_SERVER_KEY must be ASCII without spaces, as in a header")
+    return key
+
+
 def _marketplace(url: str, insecure: bool) -> str:
     host = _url("marketplace", url)
     if not url.startswith("https://") and host not in LOOPBACK and not insecure:
@@ -230,7 +253,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", type=Path, help="a TOML file of these settings; read again at SIGHUP")
     add("--state", default="~/.waypost-agent", help="a folder for the agent's credential")
     add("--name", default=_own_name(), help="what its workers are called by")
-    add("--advertise", default=socket.gethostname(), help="host by which routers reach the server")
+    add(
+        "--advertise",
+        default=socket.gethostname(),
+        help="host by which routers reach the server, or a URL like https://host/{port}",
+    )
     add("--port", type=int, default=8000, help="of the server; a new version begins ten further")
     add("--gpus", default="", help="indices of the devices to use, like 0,1; default: all")
     add("--drain-s", type=float, default=120.0, help="how long running calls may take to end")

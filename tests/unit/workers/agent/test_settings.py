@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from workers.agent.agent import advertised
 from workers.agent.settings import SettingsWrong, settings_read
 
 WORDS = ["--marketplace", "https://example.com/", "--engine", "vllm", "--name", "gpu-a"]
@@ -45,6 +46,9 @@ def test_a_file_is_under_the_words(tmp_path: Path) -> None:
         (["--gpus", "one"], "--gpus must look like"),
         (["--model", ""], "--served-name is needed"),
         (["--config", "/nowhere.toml"], "/nowhere.toml"),
+        (["--advertise", "https://gpu.example"], "has no {port}"),
+        (["--advertise", "https:///{port}"], "--advertise must look like"),
+        (["--advertise", "ftp://gpu.example/{port}"], "--advertise must look like"),
     ],
 )
 def test_what_makes_no_sense_is_named(more: list[str], said: str) -> None:
@@ -85,3 +89,37 @@ def test_the_devices_of_a_host_are_as_many_as_its_part_takes() -> None:
 def test_a_rank_above_0_is_started_by_its_agent() -> None:
     with pytest.raises(SettingsWrong, match="--adopt is for rank 0"):
         settings_read([*WORDS, *GANG, "--rank", "1", "--adopt", "http://127.0.0.1:1"])
+
+
+def test_the_servers_key_is_of_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYPOST_SERVER_KEY", "sk-of-the-server")
+    assert settings_read(STARTED).server_key == "sk-of-the-server"
+    monkeypatch.setenv("WAYPOST_SERVER_KEY", "two words")
+    with pytest.raises(SettingsWrong, match="WAYPOST_SERVER_KEY must be") as refused:
+        settings_read(STARTED)
+    assert "two words" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "url", "told"),
+    [
+        (["--advertise", "10.0.0.5"], "http://127.0.0.1:8010", "http://10.0.0.5:8010"),
+        (
+            ["--advertise", "https://gpu.example/{port}/", "--path", "/in"],
+            "http://127.0.0.1:8010/in",
+            "https://gpu.example/8010/in",
+        ),
+        (["--advertise", "https://g:{port}"], "http://127.0.0.1:8000", "https://g:8000"),
+    ],
+)
+def test_routers_are_told_a_host_or_a_whole_url(words: list[str], url: str, told: str) -> None:
+    read = settings_read([*STARTED, *words])
+    assert advertised(read.advertise, read.engine, url) == told
+
+
+def test_an_adopted_server_is_where_it_was_said_to_be_or_behind_a_url() -> None:
+    url = "http://127.0.0.1:9000"
+    adopts = [*WORDS, "--served-name", "m", "--adopt", url]
+    assert advertised("gpu", settings_read(adopts).engine, url) == url
+    behind = settings_read([*adopts, "--advertise", "https://gpu.example"])
+    assert advertised(behind.advertise, behind.engine, url) == "https://gpu.example"
