@@ -89,19 +89,26 @@ def address_error(url: str) -> str:
 
 
 class PinnedTransport(httpx.AsyncBaseTransport):
-    """Connects to the checked address; host name and certificate stay those of the URL."""
+    """Connects to the checked address; host name and certificate stay those of the URL.
+
+    ``plain`` is the rule for URLs of ``http``, if they have one of their own.
+    """
 
     def __init__(
-        self, policy: AddressPolicy, inner: httpx.AsyncBaseTransport | None = None
+        self,
+        policy: AddressPolicy,
+        inner: httpx.AsyncBaseTransport | None = None,
+        *,
+        plain: AddressPolicy | None = None,
     ) -> None:
-        self._policy = policy
+        self._policies = {"https": policy, "http": plain or policy}
         self._inner = inner or httpx.AsyncHTTPTransport(trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host
         port = request.url.port or DEFAULT_PORTS[request.url.scheme]
         try:
-            address = await resolve(host, port, self._policy)
+            address = await resolve(host, port, self._policies[request.url.scheme])
         except AddressRefused as error:
             raise httpx.ConnectError(str(error), request=request) from error
         # The Host header keeps the name: it is set when the request is built.

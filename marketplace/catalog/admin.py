@@ -76,6 +76,10 @@ class WorkerAdmin(PublishingAdmin):
     list_filter = ["healthy", "draining", "protocol", "pool"]
     search_fields = ["worker_id", "url"]
     readonly_fields = ["health_checked_at", "health_error"]
+    fields = [
+        *("worker_id", "pool", "url", "protocol", "slots", "kv_events_port", "kv_replay_port"),
+        *("healthy", "draining", "health_checked_at", "health_error"),
+    ]
 
 
 @admin.register(Deployment)

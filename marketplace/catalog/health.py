@@ -1,7 +1,8 @@
 """Ask workers whether they are ready."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol as Shape
 from urllib.parse import urlsplit
 
 import grpc.aio
@@ -15,7 +16,7 @@ from marketplace.catalog.addresses import (
     address_policy,
     grpc_target,
 )
-from marketplace.catalog.models import Protocol, Worker
+from marketplace.catalog.models import Protocol, Server
 from marketplace.catalog.services import HealthReading
 
 TIMEOUT_S = 2.0
@@ -25,12 +26,23 @@ READY_PATHS = {Protocol.OPENAI: ("/health", "/v1/models"), Protocol.OIP: ("/v2/h
 """Tried in order: not every OpenAI-compatible server has ``/health``."""
 
 
+class Asked(Shape):
+    """A server that is asked, and how it is spoken to."""
+
+    pk: int
+    url: str
+    protocol: str
+
+
 async def probe(
-    workers: Sequence[Worker], transport: httpx.AsyncBaseTransport | None = None
+    workers: Sequence[Asked],
+    transport: httpx.AsyncBaseTransport | None = None,
+    is_ready: Callable[[int], bool] = httpx.codes.is_success,
 ) -> list[HealthReading]:
     """One reading for each worker, in order; takes about ``TIMEOUT_S`` a path at worst.
 
     Providers choose their workers' URLs, so only addresses that routers may call are called.
+    ``is_ready`` says what an HTTP status means.
     """
     transport = transport or PinnedTransport(address_policy())
     slots = asyncio.Semaphore(CONCURRENCY_MAX)
@@ -39,12 +51,14 @@ async def probe(
         httpx.AsyncClient(timeout=TIMEOUT_S, transport=transport, trust_env=False) as client,
         asyncio.TaskGroup() as group,
     ):
-        probes = [group.create_task(_probe_one(client, slots, worker)) for worker in workers]
+        probes = [
+            group.create_task(_probe_one(client, slots, worker, is_ready)) for worker in workers
+        ]
     return [probe.result() for probe in probes]
 
 
 def readings_that_count(
-    workers: Sequence[Worker], readings: Sequence[HealthReading]
+    workers: Sequence[Server], readings: Sequence[HealthReading]
 ) -> list[HealthReading]:
     """All, unless no worker of several hosts was reached or heard: then it is we who are cut off.
 
@@ -59,7 +73,10 @@ def readings_that_count(
 
 
 async def _probe_one(
-    client: httpx.AsyncClient, slots: asyncio.Semaphore, worker: Worker
+    client: httpx.AsyncClient,
+    slots: asyncio.Semaphore,
+    worker: Asked,
+    is_ready: Callable[[int], bool],
 ) -> HealthReading:
     error = ""
     async with slots:
@@ -71,7 +88,7 @@ async def _probe_one(
             except (httpx.HTTPError, httpx.InvalidURL) as refused:
                 said = f"{type(refused).__name__}: {refused}".strip(": ")
                 return HealthReading(worker.pk, said, reached=False)
-            if response.is_success:
+            if is_ready(response.status_code):
                 return HealthReading(worker.pk)
             error = f"GET {path}: HTTP {response.status_code}"
             if response.status_code != httpx.codes.NOT_FOUND:
@@ -79,7 +96,7 @@ async def _probe_one(
     return HealthReading(worker.pk, error)
 
 
-async def _grpc_reading(worker: Worker) -> HealthReading:
+async def _grpc_reading(worker: Asked) -> HealthReading:
     try:
         target = await grpc_target(worker.url, address_policy())
         async with InferenceServerClient(target) as client:

@@ -183,19 +183,48 @@ class Protocol(models.TextChoices):
 GANG_SIZE_MAX = 64
 
 
-class Worker(models.Model):
-    """One addressable inference server. ``healthy`` is the prober's last result.
+class Server(models.Model):
+    """An inference server with an address. ``healthy`` is the prober's last result."""
+
+    worker_id = models.CharField(max_length=80, unique=True, validators=[NAME])
+    url = models.CharField(max_length=300, validators=[BASE_URL])
+    slots = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
+    healthy = models.BooleanField(default=True)
+    draining = models.BooleanField(
+        default=False, help_text=_("Finishes what it has and gets nothing new.")
+    )
+    drain_reason = models.CharField(
+        max_length=200, blank=True, editable=False, help_text=_("Why it is drained.")
+    )
+    health_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    health_error = models.CharField(max_length=200, blank=True, editable=False)
+    reported_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("When its agent last reported; empty without an agent."),
+    )
+    # Without a pause: how long the marketplace has surely heard somebody.
+    reports_since = models.DateTimeField(null=True, blank=True, editable=False)
+    reported_error = models.CharField(max_length=200, blank=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.worker_id
+
+
+class Worker(Server):
+    """One addressable inference server of the market.
 
     A gang is several processes that serve as one, each with a part of the model. Its address is
     that of rank 0; the other ranks are ``members``. It is one worker in all else: it is routed,
     drained and paid for as one.
     """
 
-    worker_id = models.CharField(max_length=80, unique=True, validators=[NAME])
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="workers")
-    url = models.CharField(max_length=300, validators=[BASE_URL])
     protocol = models.CharField(max_length=10, choices=Protocol.choices)
-    slots = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
     kv_events_port = models.PositiveIntegerField(
         _("KV events port"),
         null=True,
@@ -210,30 +239,12 @@ class Worker(models.Model):
         validators=PORT,
         help_text=_("Where it repeats what was missed of that."),
     )
-    healthy = models.BooleanField(default=True)
-    draining = models.BooleanField(
-        default=False, help_text=_("Finishes what it has and gets nothing new.")
-    )
-    drain_reason = models.CharField(
-        max_length=200, blank=True, editable=False, help_text=_("Why it is drained.")
-    )
     left_out = models.CharField(
         max_length=200,
         blank=True,
         editable=False,
         help_text=_("Why it could not be started; everybody may read it."),
     )
-    health_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    health_error = models.CharField(max_length=200, blank=True, editable=False)
-    reported_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        help_text=_("When its agent last reported; empty without an agent."),
-    )
-    # Without a pause: how long the marketplace has surely heard somebody.
-    reports_since = models.DateTimeField(null=True, blank=True, editable=False)
-    reported_error = models.CharField(max_length=200, blank=True, editable=False)
     gang_size = models.PositiveSmallIntegerField(
         default=1,
         editable=False,
@@ -246,9 +257,6 @@ class Worker(models.Model):
         constraints = [
             models.CheckConstraint(condition=models.Q(slots__gte=1), name="worker_slots_positive")
         ]
-
-    def __str__(self) -> str:
-        return self.worker_id
 
 
 class WorkerMember(models.Model):

@@ -12,7 +12,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
-from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker, WorkerMember
+from marketplace.catalog.models import (
+    Deployment,
+    Offer,
+    Pool,
+    Provider,
+    Server,
+    Worker,
+    WorkerMember,
+)
 from marketplace.catalog.selectors import drain_effect
 from marketplace.catalog.signals import draining_changed
 from marketplace.shared.signals import catalog_changed
@@ -167,16 +175,20 @@ class HealthReading:
 
 
 @transaction.atomic
-def worker_health_record(*, readings: Iterable[HealthReading]) -> list[str]:
+def worker_health_record(
+    *, readings: Iterable[HealthReading], of: type[Server] = Worker
+) -> list[str]:
     """Store probe readings and publish; returns the ids of workers whose health changed.
 
-    The second failed probe in a row marks a worker unhealthy: one slow answer of a busy worker is
-    not an outage, and routers eject a dead one by themselves.
+    ``of`` is the kind of servers that were probed. The second failed probe in a row marks a worker
+    unhealthy: one slow answer of a busy worker is not an outage, and routers eject a dead one by
+    themselves.
     """
     by_pk = {reading.worker_pk: reading for reading in readings}
     now = timezone.now()
     changed = []
-    rows = list(Worker.objects.select_for_update().filter(pk__in=by_pk).order_by("pk"))
+    servers = of._default_manager
+    rows = list(servers.select_for_update().filter(pk__in=by_pk).order_by("pk"))
     for worker in rows:
         reading = by_pk[worker.pk]
         is_doubtful = not reading.healthy and not reading.certain and not worker.health_error
@@ -186,7 +198,7 @@ def worker_health_record(*, readings: Iterable[HealthReading]) -> list[str]:
             worker.healthy = reading.healthy
         worker.health_error = reading.error[:HEALTH_ERROR_CHARACTERS]
         worker.health_checked_at = now
-    Worker.objects.bulk_update(rows, ["healthy", "health_error", "health_checked_at"])
+    servers.bulk_update(rows, ["healthy", "health_error", "health_checked_at"])
     if changed:
         catalog_changed.send(None)
     return changed
