@@ -15,7 +15,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.accounts.models import User
-from marketplace.agents.access import pool_demand, pools_seen_by
+from marketplace.agents.access import (
+    endpoint_demand,
+    pool_demand,
+    site_demand,
+    sites_seen_by,
+)
 from marketplace.agents.authentication import AgentAuthentication, AgentsOnly
 from marketplace.agents.models import (
     AGENT_NAME_CHARACTERS,
@@ -31,6 +36,7 @@ from marketplace.agents.services import (
     agent_revoke,
     heartbeat_take,
 )
+from marketplace.agents.sites import site_of
 from marketplace.agents.tokens import (
     HOURS_DEFAULT,
     HOURS_REUSABLE_MAX,
@@ -67,7 +73,7 @@ class HostSerializer(serializers.Serializer[Any]):
 
 class RegistrationSerializer(HostSerializer):
     token = serializers.CharField(
-        max_length=200, help_text="Made for a pool; it works once, unless it is reusable."
+        max_length=200, help_text="Made for a pool or an endpoint; works once, if not reusable."
     )
     name = serializers.CharField(
         max_length=AGENT_NAME_CHARACTERS,
@@ -81,7 +87,7 @@ class RegisteredSerializer(serializers.Serializer[Any]):
 
     id = serializers.IntegerField()
     name = serializers.CharField()
-    pool = serializers.CharField()
+    pool = serializers.CharField(help_text="Or the name of an organisation's own endpoint.")
     credential = serializers.CharField()
     heartbeat_s = serializers.IntegerField()
 
@@ -152,7 +158,7 @@ class HeardSerializer(serializers.Serializer[Any]):
 
 
 class AgentWorkerSerializer(serializers.ModelSerializer[AgentWorker]):
-    worker_id = serializers.CharField(source="worker.worker_id")
+    worker_id = serializers.CharField(source="server.worker_id")
 
     class Meta:
         model = AgentWorker
@@ -168,9 +174,14 @@ class AgentWorkerSerializer(serializers.ModelSerializer[AgentWorker]):
 
 
 class AgentSerializer(serializers.ModelSerializer[Agent]):
-    """``hardware`` is what it found; empty for a host without accelerators."""
+    """``hardware`` is what it found; empty for a host without accelerators.
 
-    pool = serializers.CharField(source="pool.name")
+    It is of a ``pool``, or of an organisation's own ``endpoint``.
+    """
+
+    name = serializers.CharField(source="called")
+    pool = serializers.CharField(source="pool.name", allow_null=True, default=None)
+    endpoint = serializers.IntegerField(source="endpoint_id", allow_null=True)
     hardware = DeviceSerializer(many=True)
     workers = AgentWorkerSerializer(many=True)
 
@@ -180,6 +191,7 @@ class AgentSerializer(serializers.ModelSerializer[Agent]):
             "id",
             "name",
             "pool",
+            "endpoint",
             "hardware",
             "fingerprint",
             "version",
@@ -191,9 +203,22 @@ class AgentSerializer(serializers.ModelSerializer[Agent]):
 
 
 class WorkerTokenSerializer(serializers.ModelSerializer[WorkerToken]):
-    """``token`` is in the answer to its creation and nowhere else."""
+    """``token`` is in the answer to its creation and nowhere else.
 
-    pool = serializers.CharField(source="pool.name", max_length=60)
+    It is for a ``pool``, or for one of your own endpoints by its id.
+    """
+
+    pool = serializers.CharField(
+        source="pool.name", max_length=60, required=False, allow_null=True, default=None
+    )
+    endpoint = serializers.IntegerField(
+        source="endpoint_id",
+        min_value=1,
+        max_value=2**63 - 1,
+        required=False,
+        allow_null=True,
+        default=None,
+    )
     hours = serializers.IntegerField(
         min_value=1, max_value=HOURS_REUSABLE_MAX, default=HOURS_DEFAULT, write_only=True
     )
@@ -207,6 +232,7 @@ class WorkerTokenSerializer(serializers.ModelSerializer[WorkerToken]):
         fields = [
             "id",
             "pool",
+            "endpoint",
             "hours",
             "reusable",
             "state",
@@ -216,22 +242,31 @@ class WorkerTokenSerializer(serializers.ModelSerializer[WorkerToken]):
             "used_at",
         ]
         read_only_fields = ["expires_at", "used_at"]
+        # The services know what a token is for.
+        validators: list[Any] = []
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return attrs | {"pool": (attrs.get("pool") or {}).get("name")}
 
 
 class AgentViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[Agent]):
-    """The agents of pools that the caller runs; staff see those of all. Deleting revokes."""
+    """The agents of your own endpoints and of pools that you run; staff see those of all pools.
+
+    Deleting revokes.
+    """
 
     permission_classes = [IsAuthenticated]
     serializer_class = AgentSerializer
     queryset = Agent.objects.all()
-    filterset_fields = ["pool__name"]
+    filterset_fields = ["pool__name", "endpoint__id"]
 
     def get_queryset(self) -> QuerySet[Agent]:
-        rows = Agent.objects.select_related("pool").prefetch_related("workers__worker")
-        return rows.filter(pool__in=pools_seen_by(self.request))
+        rows = Agent.objects.select_related("pool", "endpoint__organisation")
+        rows = rows.prefetch_related("workers__worker", "workers__own_worker")
+        return rows.filter(sites_seen_by(self.request))
 
     def perform_destroy(self, instance: Agent) -> None:
-        pool_demand(self.request, instance.pool.name)
+        site_demand(self.request, instance)
         agent_revoke(agent=instance)
 
     @extend_schema(request=RegistrationSerializer, responses={201: RegisteredSerializer}, auth=[])
@@ -255,8 +290,8 @@ class AgentViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[Agent
             raise PermissionDenied(str(error)) from error
         told = {
             "id": agent.pk,
-            "name": agent.name,
-            "pool": agent.pool.name,
+            "name": agent.called,
+            "pool": site_of(agent).name,
             "credential": credential,
             "heartbeat_s": HEARTBEAT_S,
         }
@@ -287,27 +322,28 @@ class WorkerTokenViewSet(
     mixins.DestroyModelMixin,
     viewsets.ReadOnlyModelViewSet[WorkerToken],
 ):
-    """Tokens with which agents join a pool: for who alone sells on it, and for staff.
+    """Tokens with which agents join a pool, or bring their host's servers to your own endpoint.
 
-    Deleting ends one: agents that joined by it stay.
+    Those of a pool are for who alone sells on it, and for staff. Deleting ends one: agents that
+    joined by it stay.
     """
 
     permission_classes = [IsAuthenticated]
     serializer_class = WorkerTokenSerializer
     queryset = WorkerToken.objects.all()
-    filterset_fields = ["pool__name"]
+    filterset_fields = ["pool__name", "endpoint__id"]
 
     def get_queryset(self) -> QuerySet[WorkerToken]:
-        return WorkerToken.objects.select_related("pool").filter(
-            pool__in=pools_seen_by(self.request)
-        )
+        rows = WorkerToken.objects.select_related("pool", "endpoint__organisation")
+        return rows.filter(sites_seen_by(self.request))
 
     def perform_create(self, serializer: serializers.BaseSerializer[WorkerToken]) -> None:
         values = serializer.validated_data
-        pool = pool_demand(self.request, values["pool"]["name"])
+        name, endpoint_id = values["pool"], values["endpoint_id"]
         user = self.request.user
         row, token = worker_token_create(
-            pool=pool,
+            pool=pool_demand(self.request, name) if name else None,
+            endpoint=endpoint_demand(self.request, endpoint_id) if endpoint_id else None,
             hours=values["hours"],
             reusable=values.get("reusable", False),
             created_by=user if isinstance(user, User) else None,
@@ -316,5 +352,5 @@ class WorkerTokenViewSet(
         serializer.instance = row
 
     def perform_destroy(self, instance: WorkerToken) -> None:
-        pool_demand(self.request, instance.pool.name)
+        site_demand(self.request, instance)
         worker_token_end(instance)

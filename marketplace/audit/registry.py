@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from auditlog.registry import auditlog
 from django.apps import apps
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model
 
 
@@ -21,6 +22,12 @@ class Audited:
     masked: tuple[str, ...] = ()
     many: tuple[str, ...] = ()
 
+
+PROBED = (
+    *("healthy", "health_error", "health_checked_at"),
+    *("reported_at", "reports_since", "reported_error"),
+)
+"""What probes and reports change of a server."""
 
 AUDITED: Mapping[str, Audited] = {
     "accounts.Organisation": Audited("pk", ("created_at",)),
@@ -49,15 +56,13 @@ AUDITED: Mapping[str, Audited] = {
     "catalog.AIModel": Audited(without=("created_at",)),
     "catalog.ModelVersion": Audited(without=("created_at",)),
     "catalog.Pool": Audited(),
-    "catalog.Worker": Audited(
-        without=(
-            *("healthy", "health_error", "health_checked_at"),
-            *("reported_at", "reports_since", "reported_error"),
-        )
+    "catalog.Worker": Audited(without=PROBED),
+    "agents.WorkerToken": Audited("endpoint.organisation_id", ("created_at", "digest")),
+    "agents.Agent": Audited(
+        "endpoint.organisation_id", ("registered_at", "seen_at", "digest", "token")
     ),
-    "agents.WorkerToken": Audited(without=("created_at", "digest")),
-    "agents.Agent": Audited(without=("registered_at", "seen_at", "digest", "token")),
     "endpoints.OwnEndpoint": Audited("organisation_id", ("created_at", "sealed_key")),
+    "endpoints.OwnWorker": Audited("endpoint.organisation_id", PROBED),
     "keys.Consent": Audited(
         "organisation_id", ("created_at", "code_digest", "challenge", "expires_at")
     ),
@@ -92,5 +97,8 @@ def organisation_id_of(instance: Model) -> int | None:
     audited = AUDITED.get(instance._meta.label)
     found: object = instance if audited and audited.organisation_id else None
     for name in (audited.organisation_id if audited else "").split("."):
-        found = getattr(found, name, None)
+        try:
+            found = getattr(found, name, None)
+        except ObjectDoesNotExist:
+            return None  # What it was of has just been deleted, and it with that.
     return found if isinstance(found, int) else None

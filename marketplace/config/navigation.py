@@ -94,7 +94,10 @@ SECTIONS = (
             Entry(
                 _("Your endpoints"),
                 "own-endpoints",
-                frozenset({"own-endpoint", "own-endpoint-new", "own-endpoint-rotate"}),
+                frozenset(
+                    {"own-endpoint", "own-endpoint-new", "own-endpoint-new-host"}
+                    | {"own-endpoint-hosts", "own-endpoint-rotate"}
+                ),
                 guide="how-to/use-your-own-endpoint/",
             ),
             Entry(

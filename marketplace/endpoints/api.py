@@ -78,6 +78,7 @@ class OwnEndpointSerializer(_Used):
             "slug",
             "task",
             "dialect",
+            "hosted",
             "url",
             *USE,
             "masked_key",
@@ -98,6 +99,11 @@ class NewEndpointSerializer(KnownFieldsOnly, OwnEndpointSerializer):
         allow_null=True,
         write_only=True,
         help_text="What the endpoint knows the organisation by; encrypted, and never shown.",
+    )
+    hosted = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="Its servers are on your own hosts, and agents say where: it has no `url`.",
     )
 
     class Meta(OwnEndpointSerializer.Meta):
@@ -139,7 +145,10 @@ class OwnEndpointViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet
 
     @extend_schema(request=NewEndpointSerializer, responses={201: OwnEndpointSerializer})
     def create(self, request: Request) -> Response:
-        """List an endpoint. One at an internal address is refused."""
+        """List an endpoint: one with a `url`, or one that is `hosted`, whose servers agents report.
+
+        One at an internal address is refused.
+        """
         wanted = NewEndpointSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         values = dict(wanted.validated_data)

@@ -26,20 +26,30 @@ def _price(label: Any) -> forms.DecimalField:
     )
 
 
-class KeyForm(forms.Form):
+def _key(help_text: Any, *, required: bool = False) -> forms.CharField:
     """A key, which no page shows again."""
-
-    key = forms.CharField(
+    return forms.CharField(
         max_length=KEY_MAX,
+        required=required,
         label=_("Key"),
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-        help_text=_("It is encrypted, and only routers read it, as they call the endpoint."),
+        help_text=help_text,
     )
 
 
-class UseForm(forms.ModelForm):
-    """How an endpoint is used."""
+ENCRYPTED = _("It is encrypted, and only routers read it, as they call the endpoint.")
 
+
+class KeyForm(forms.Form):
+    """Another key."""
+
+    key = _key(ENCRYPTED, required=True)
+
+
+class UseForm(forms.ModelForm):
+    """How an endpoint is used. ``PLACE`` are fields of a new one."""
+
+    PLACE: tuple[str, ...] = ()
     stands_for = forms.ModelChoiceField(
         AIModel.objects.none(),
         to_field_name="name",
@@ -74,6 +84,8 @@ class UseForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.instance.hosted:
+            del self.fields["slots"]  # Its agents say that.
         models = models_published().filter(task__in=OwnTask.values).order_by("name")
         self.fields["stands_for"].queryset = models  # type: ignore[attr-defined]
         # A row, not its key: the field knows models by name.
@@ -93,8 +105,8 @@ class UseForm(forms.ModelForm):
     @property
     def place(self) -> list[BoundField]:
         """The fields about the endpoint."""
-        names = ("upstream_model", "slots", "context_tokens_max", "completion_tokens_max")
-        return [self[name] for name in names]
+        use = ("upstream_model", "slots", "context_tokens_max", "completion_tokens_max")
+        return [self[name] for name in (*self.PLACE, *use) if name in self.fields]
 
     @property
     def use(self) -> dict[str, Any]:
@@ -106,16 +118,34 @@ class UseForm(forms.ModelForm):
         return values
 
 
-class NewEndpointForm(UseForm):
-    """A new endpoint. Some need no key."""
+class NewHostedForm(UseForm):
+    """A new endpoint whose servers agents report."""
 
-    key = forms.CharField(
-        max_length=KEY_MAX,
-        required=False,
-        label=_("Key"),
-        widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-        help_text=_("It is encrypted, and only routers read it, as they call the endpoint."),
-    )
+    PLACE = ("slug", "task", "key")
+    key = _key(_("What your servers ask for, if they do. It is encrypted."))
+
+    class Meta(UseForm.Meta):
+        fields = ["slug", "task", *UseForm.Meta.fields]
+        help_texts = {
+            **UseForm.Meta.help_texts,
+            "slug": _("Lower case letters, digits and dashes."),
+            "upstream_model": _("What your servers call it: --served-name of the agent."),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, instance=OwnEndpoint(hosted=True), **kwargs)
+
+    @property
+    def use(self) -> dict[str, Any]:
+        """The columns of a valid form."""
+        return super().use | {"hosted": True}
+
+
+class NewEndpointForm(UseForm):
+    """A new endpoint at a URL. Some need no key."""
+
+    PLACE = ("slug", "task", "dialect", "url", "key")
+    key = _key(ENCRYPTED)
 
     class Meta(UseForm.Meta):
         fields = ["slug", "task", "dialect", "url", *UseForm.Meta.fields]
@@ -124,8 +154,3 @@ class NewEndpointForm(UseForm):
             "slug": _("Lower case letters, digits and dashes."),
             "url": _("Like https://api.example.com; its /v1 is added. It cannot change later."),
         }
-
-    @property
-    def place(self) -> list[BoundField]:
-        """The fields about the endpoint."""
-        return [self[name] for name in ("slug", "task", "dialect", "url", "key")] + super().place

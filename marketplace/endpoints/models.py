@@ -9,7 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import Organisation
-from marketplace.catalog.models import BASE_URL, AIModel
+from marketplace.catalog.models import BASE_URL, AIModel, Protocol, Server
 from router.domain.catalog import OWN_MARK
 
 SLOTS_MAX = 1_000
@@ -37,6 +37,9 @@ class OwnEndpoint(models.Model):
     URL never changes, as the key would go to another host with it. Calls for ``stands_for`` go
     here first, and with ``spills`` to the market where it cannot take them. Records name it by
     :attr:`deployment_id`, and outlive it.
+
+    One that is ``hosted`` has no URL and no slots: its servers are ``workers``, which agents on the
+    organisation's own hosts report.
     """
 
     organisation = models.ForeignKey(
@@ -47,7 +50,8 @@ class OwnEndpoint(models.Model):
     dialect = models.CharField(
         _("dialect"), max_length=12, choices=Dialect.choices, default=Dialect.OPENAI
     )
-    url = models.CharField(_("base URL"), max_length=300, validators=[BASE_URL])
+    hosted = models.BooleanField(default=False, db_default=False, editable=False)
+    url = models.CharField(_("base URL"), max_length=300, validators=[BASE_URL], blank=True)
     upstream_model = models.CharField(_("model at the endpoint"), max_length=120)
     sealed_key = models.TextField(blank=True, editable=False)
     masked_key = models.CharField(max_length=16, blank=True, editable=False)
@@ -95,6 +99,11 @@ class OwnEndpoint(models.Model):
             models.CheckConstraint(
                 condition=models.Q(slots__gte=1), name="own_endpoint_slots_positive"
             ),
+            models.CheckConstraint(
+                condition=models.Q(hosted=True, url="")
+                | models.Q(hosted=False) & ~models.Q(url=""),
+                name="own_endpoint_hosted_or_at_a_url",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -109,3 +118,23 @@ class OwnEndpoint(models.Model):
     def deployment_id(self) -> int:
         """Its id in records, where the market's deployments have positive ones."""
         return -self.pk
+
+    @property
+    def place(self) -> str:
+        """The name of its pool, and of its worker if it has a URL. Nobody else's is called so."""
+        return f"{OWN_MARK}{self.pk}"
+
+
+class OwnWorker(Server):
+    """An inference server on a host of the endpoint's organisation.
+
+    Its ``worker_id`` begins with the endpoint's :attr:`~OwnEndpoint.place`.
+    """
+
+    worker_id = models.CharField(max_length=80, unique=True)
+    endpoint = models.ForeignKey(OwnEndpoint, on_delete=models.CASCADE, related_name="workers")
+    gang_size = 1
+    protocol: str = Protocol.OPENAI
+
+    class Meta:
+        ordering = ["worker_id"]

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from marketplace.accounts.models import Organisation, User
 from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
-from marketplace.endpoints.forms import KeyForm, NewEndpointForm, UseForm
+from marketplace.endpoints.forms import KeyForm, NewEndpointForm, NewHostedForm, UseForm
 from marketplace.endpoints.models import OwnEndpoint
 from marketplace.endpoints.selectors import own_endpoints_of, own_figures
 from marketplace.endpoints.services import (
@@ -61,10 +61,12 @@ def endpoints(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
-def endpoint_new(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """List an endpoint."""
+def endpoint_new(
+    request: HttpRequest, organisation: Organisation, hosted: bool = False
+) -> HttpResponse:
+    """List an endpoint: one with a URL, or one whose servers are on the organisation's hosts."""
     demand(request, organisation, Permission.KEYS)
-    form = NewEndpointForm(request.POST or None)
+    form: UseForm = (NewHostedForm if hosted else NewEndpointForm)(request.POST or None)
     if form.is_bound and form.is_valid():
         try:
             row = own_endpoint_list(
@@ -73,8 +75,8 @@ def endpoint_new(request: HttpRequest, organisation: Organisation) -> HttpRespon
         except ValidationError as error:
             _tell(form, error)
         else:
-            return redirect("own-endpoint", row.pk)
-    context = {"form": form, "fee_nano": settings.WAYPOST_ENDPOINT_FEE_NANO}
+            return redirect("own-endpoint-hosts" if hosted else "own-endpoint", row.pk)
+    context = {"form": form, "hosted": hosted}
     return _private(request, "endpoints/new.html", context, status=422 if form.is_bound else 200)
 
 
@@ -96,6 +98,7 @@ def endpoint(request: HttpRequest, organisation: Organisation, endpoint_id: int)
     of_row, tried = request.session.pop(TRIED, (0, None))
     context = {
         "endpoint": row,
+        "workers": row.workers.filter(draining=False),
         "form": form,
         "figures": own_figures(organisation).get(row.deployment_id, Figures()),
         "tried": tried if of_row == row.pk else None,
@@ -164,6 +167,7 @@ def endpoint_remove(
                     else []
                 ),
                 _("It took:") + " " + calls_lately_text(calls),
+                *([_("The agents on its hosts end.")] if row.hosted else []),
                 _("Its key is forgotten. Its calls stay on your usage page."),
             ],
             verb=_("Remove"),

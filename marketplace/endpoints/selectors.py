@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from marketplace.accounts.models import Organisation
-from marketplace.endpoints.models import Dialect, OwnEndpoint
+from marketplace.endpoints.models import Dialect, OwnEndpoint, OwnWorker
 from marketplace.usage.models import Span, UsageRollup
 from marketplace.usage.rollups.selectors import Figures, figures_by
 from router.domain import catalog as wire
@@ -19,11 +19,16 @@ from router.domain.request import MaxPrice
 
 PROTOCOLS = {Dialect.OPENAI: OWN_OPENAI, Dialect.ANTHROPIC: OWN_ANTHROPIC}
 FIGURES_OVER = timedelta(days=1)
+DRAINED_AFTER = timedelta(hours=1)
+"""Routers forget a server that drains and that no agent has reported for so long."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnParts:
-    """What a snapshot has of own endpoints: one of each for each."""
+    """What a snapshot has of own endpoints: one of each for each.
+
+    A hosted one has as many workers as its hosts have servers.
+    """
 
     models: tuple[wire.Model, ...]
     pools: tuple[wire.Pool, ...]
@@ -32,12 +37,16 @@ class OwnParts:
 
 
 def own_parts() -> OwnParts:
-    """Every own endpoint. One query."""
-    rows = list(OwnEndpoint.objects.select_related("organisation", "stands_for").order_by("pk"))
+    """Every own endpoint. Two queries."""
+    rows = list(
+        OwnEndpoint.objects.select_related("organisation", "stands_for")
+        .prefetch_related(Prefetch("workers", queryset=_workers_in_use()))
+        .order_by("pk")
+    )
     return OwnParts(
         models=tuple(map(_model, rows)),
-        pools=tuple(wire.Pool(_place(row), hardware="") for row in rows),
-        workers=tuple(map(_worker, rows)),
+        pools=tuple(wire.Pool(row.place, hardware="") for row in rows),
+        workers=tuple(worker for row in rows for worker in _workers(row)),
         deployments=tuple(map(_deployment, rows)),
     )
 
@@ -45,6 +54,16 @@ def own_parts() -> OwnParts:
 def own_endpoints_of(organisation: Organisation) -> QuerySet[OwnEndpoint]:
     """By name."""
     return organisation.own_endpoints.select_related("organisation", "stands_for").order_by("slug")
+
+
+def _workers_in_use() -> QuerySet[OwnWorker]:
+    heard = Q(reported_at__gte=timezone.now() - DRAINED_AFTER)
+    return OwnWorker.objects.filter(Q(draining=False) | heard).order_by("pk")
+
+
+def own_workers_to_probe() -> list[OwnWorker]:
+    """Servers of hosts that can get requests."""
+    return list(OwnWorker.objects.filter(draining=False).order_by("pk"))
 
 
 def own_figures(organisation: Organisation) -> dict[int, Figures]:
@@ -56,11 +75,6 @@ def own_figures(organisation: Organisation) -> dict[int, Figures]:
         deployment_id__lt=0,
     )
     return figures_by(rows, "deployment_id")
-
-
-def _place(row: OwnEndpoint) -> str:
-    """The name of its worker and of its pool, which nobody else's may have."""
-    return f"{wire.OWN_MARK}{row.pk}"
 
 
 def _model(row: OwnEndpoint) -> wire.Model:
@@ -91,13 +105,30 @@ def _market_max(row: OwnEndpoint) -> MaxPrice | None:
     )
 
 
-def _worker(row: OwnEndpoint) -> wire.Worker:
+def _workers(row: OwnEndpoint) -> tuple[wire.Worker, ...]:
+    if row.hosted:
+        return tuple(_hosted(row, server) for server in row.workers.all())
+    return (
+        wire.Worker(
+            id=row.place,
+            pool=row.place,
+            url=row.url,
+            protocol=PROTOCOLS[Dialect(row.dialect)],
+            slots=row.slots,
+            sealed_key=row.sealed_key,
+        ),
+    )
+
+
+def _hosted(row: OwnEndpoint, server: OwnWorker) -> wire.Worker:
     return wire.Worker(
-        id=_place(row),
-        pool=_place(row),
-        url=row.url,
-        protocol=PROTOCOLS[Dialect(row.dialect)],
-        slots=row.slots,
+        id=server.worker_id,
+        pool=row.place,
+        url=server.url,
+        protocol=OWN_OPENAI,
+        slots=server.slots,
+        healthy=server.healthy,
+        draining=server.draining,
         sealed_key=row.sealed_key,
     )
 
@@ -109,7 +140,7 @@ def _deployment(row: OwnEndpoint) -> wire.Deployment:
         model=row.name,
         provider=wire.OWN,
         provider_account_id=0,
-        pool=_place(row),
+        pool=row.place,
         upstream_model=row.upstream_model,
         price=Price(0, request_nano=settings.WAYPOST_ENDPOINT_FEE_NANO),
         commission_bps=BASIS_POINTS,

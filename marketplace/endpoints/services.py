@@ -1,4 +1,7 @@
-"""Listing an own endpoint, changing how it is used, rotating its key, and removing it."""
+"""Listing an own endpoint, changing how it is used, rotating its key, and removing it.
+
+Its hosts' servers, too: where they are, and whether they drain.
+"""
 
 from typing import TypedDict, Unpack
 from urllib.parse import urlsplit
@@ -10,9 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.catalog.addresses import AddressRefused, host_of, resolve_now
+from marketplace.catalog.addresses import AddressRefused, HostUnknown, host_of, resolve_now
 from marketplace.catalog.models import AIModel
-from marketplace.endpoints.models import Dialect, OwnEndpoint, OwnTask
+from marketplace.endpoints.models import Dialect, OwnEndpoint, OwnTask, OwnWorker
 from marketplace.shared.sealing import Purpose, vault
 from marketplace.shared.signals import catalog_changed
 from router.domain.addresses import AddressPolicy
@@ -23,6 +26,8 @@ KEY_LENGTH_SHOWN_FROM = 16
 """Shorter keys show nothing of themselves."""
 ENDPOINTS_MAX = 50
 """An organisation's own endpoints at most."""
+WORKERS_MAX = 64
+"""Servers of an endpoint at most, without those that drain."""
 API_PATH = "/v1"
 
 
@@ -45,7 +50,8 @@ def own_endpoint_list(
     organisation: Organisation,
     slug: str,
     task: str,
-    url: str,
+    url: str = "",
+    hosted: bool = False,
     dialect: str = Dialect.OPENAI,
     key: str = "",
     created_by: User | None = None,
@@ -53,7 +59,8 @@ def own_endpoint_list(
 ) -> OwnEndpoint:
     """List an endpoint for its organisation alone; routers have it within about a second.
 
-    Blocks while its name resolves. Raises ``ValidationError``: for one that is inside too.
+    One that is ``hosted`` gets its servers by agents, and has no URL. Blocks while a URL's name
+    resolves. Raises ``ValidationError``: for one that is inside too.
     """
     # One at a time, for the bound below.
     Organisation.objects.select_for_update(no_key=True).get(pk=organisation.pk)
@@ -64,9 +71,12 @@ def own_endpoint_list(
         slug=slug.lower(),
         task=task,
         dialect=dialect,
-        url=_base(url),
+        hosted=hosted,
+        url="" if hosted else _base(url),
         created_by=created_by,
     )
+    if hosted and url:
+        raise ValidationError({"url": _("Its hosts' agents say where it is: leave it empty.")})
     _key_put(row, key)
     return _put(row, use)
 
@@ -98,6 +108,41 @@ def own_endpoint_remove(*, endpoint: OwnEndpoint) -> None:
     catalog_changed.send(None)
 
 
+@transaction.atomic
+def own_worker_put(*, worker: OwnWorker, url: str, slots: int) -> OwnWorker:
+    """Create or change a server of a host; routers have it within about a second.
+
+    Raises ``ValidationError``: for an address that is inside too, and for one server too many.
+    """
+    try:
+        # A name may be unknown for a moment: prober and routers ask again at each connection.
+        worker.url, worker.slots = _base(url, is_known=False), slots
+    except ValidationError as error:
+        raise ValidationError(
+            {
+                "url": _("Routers may not call %(url)s: %(why)s. See the agent's --advertise.")
+                % {"url": url, "why": " ".join(error.messages).rstrip(".")}
+            }
+        ) from error
+    if worker.pk is None:
+        OwnEndpoint.objects.select_for_update(no_key=True).get(pk=worker.endpoint_id)
+        if worker.endpoint.workers.filter(draining=False).count() >= WORKERS_MAX:
+            raise ValidationError(_("At most %(n)s servers for an endpoint.") % {"n": WORKERS_MAX})
+    worker.full_clean()
+    worker.save()
+    catalog_changed.send(None)
+    return worker
+
+
+@transaction.atomic
+def own_worker_drain(*, worker: OwnWorker, draining: bool, why: str = "") -> OwnWorker:
+    """Start or end draining a server of a host."""
+    worker.draining, worker.drain_reason = draining, why if draining else ""
+    worker.save(update_fields=["draining", "drain_reason"])
+    catalog_changed.send(None)
+    return worker
+
+
 def _put(row: OwnEndpoint, use: Use) -> OwnEndpoint:
     for name, value in use.items():
         setattr(row, name, value)
@@ -119,6 +164,8 @@ def _check_use(row: OwnEndpoint) -> None:
         )
     if row.dialect == Dialect.ANTHROPIC and row.task != OwnTask.CHAT:
         raise ValidationError({"task": _("Anthropic's messages are for chats.")})
+    if row.hosted and row.dialect != Dialect.OPENAI:
+        raise ValidationError({"dialect": _("Servers of your hosts speak OpenAI's API.")})
 
 
 def _key_put(row: OwnEndpoint, key: str) -> None:
@@ -141,9 +188,17 @@ def _masked(key: str) -> str:
     return f"…{key[-KEY_END_SHOWN:]}"
 
 
-def _base(url: str) -> str:
-    """The base URL without its ``/v1``. Raises ``ValidationError`` for one that is inside."""
-    base = url.strip().rstrip("/").removesuffix(API_PATH)
+def base_of(url: str) -> str:
+    """The base URL without its ``/v1``."""
+    return url.strip().rstrip("/").removesuffix(API_PATH)
+
+
+def _base(url: str, *, is_known: bool = True) -> str:
+    """The base URL, judged. Raises ``ValidationError`` for one that is inside.
+
+    With ``is_known``, for a name that nobody knows, too.
+    """
+    base = base_of(url)
     try:
         parts = urlsplit(base)
         host, port = host_of(base)
@@ -153,7 +208,11 @@ def _base(url: str) -> str:
             raise AddressRefused(_("It is a base like https://host/path, in ASCII."))
         resolve_now(host, port, policies()[parts.scheme])
     except AddressRefused as error:
-        raise ValidationError({"url": str(error)}) from error
+        if is_known or not isinstance(error, HostUnknown):
+            # By http some networks may be called, and what is public may not.
+            is_plain = base.startswith("http://") and not isinstance(error, HostUnknown)
+            said = _("It begins with https://.") if is_plain else str(error)
+            raise ValidationError({"url": said}) from error
     return base
 
 

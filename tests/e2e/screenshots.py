@@ -41,6 +41,7 @@ PAGES = {
     "webhooks": "/webhooks",
     "own-endpoints": "/endpoints",
     "own-endpoint-new": "/endpoints/new",
+    "own-endpoint-new-host": "/endpoints/new-host",
     "usage": "/usage",
     "predictions": "/predictions",
     "prediction-new": "/predictions/new",

@@ -40,6 +40,7 @@ KINDS: dict[str, str | Promise] = {
     "catalog.worker": _("Worker"),
     "agents.agent": _("Agent"),
     "endpoints.ownendpoint": _("Own endpoint"),
+    "endpoints.ownworker": _("Server of an own host"),
     "agents.workertoken": _("Worker token"),
     "providers.listing": _("Listing"),
     "webhooks.webhooksecret": _("Signing secret"),

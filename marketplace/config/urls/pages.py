@@ -62,9 +62,23 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("auth", consents.authorize, name="authorize"),
     path("endpoints", endpoints.endpoints, name="own-endpoints"),
     path("endpoints/new", endpoints.endpoint_new, name="own-endpoint-new"),
+    path(
+        "endpoints/new-host", endpoints.endpoint_new, {"hosted": True}, name="own-endpoint-new-host"
+    ),
     path("endpoints/<int:endpoint_id>", endpoints.endpoint, name="own-endpoint"),
     path("endpoints/<int:endpoint_id>/key", endpoints.endpoint_rotate, name="own-endpoint-rotate"),
     path("endpoints/<int:endpoint_id>/try", endpoints.endpoint_try, name="own-endpoint-try"),
+    path("endpoints/<int:endpoint_id>/hosts", agents.endpoint_hosts, name="own-endpoint-hosts"),
+    path(
+        "endpoints/<int:endpoint_id>/agents/<int:agent_id>/revoke",
+        agents.endpoint_agent_revoke,
+        name="own-endpoint-agent-revoke",
+    ),
+    path(
+        "endpoints/<int:endpoint_id>/tokens/<int:token_id>/end",
+        agents.endpoint_token_end,
+        name="own-endpoint-token-end",
+    ),
     path(
         "endpoints/<int:endpoint_id>/remove", endpoints.endpoint_remove, name="own-endpoint-remove"
     ),
@@ -165,7 +179,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("topology/live", topology.topology_live, name="topology-live"),
     path("topology/workers/<str:worker_id>", topology.worker, name="worker"),
     path("pools/<str:name>/workers", agents.pool_workers, name="pool-workers"),
-    path("pools/<str:name>/agents/<str:agent>/revoke", agents.revoke, name="agent-revoke"),
+    path("pools/<str:name>/agents/<str:agent>/revoke", agents.pool_revoke, name="agent-revoke"),
+    path(
+        "pools/<str:name>/tokens/<int:token_id>/end", agents.pool_token_end, name="worker-token-end"
+    ),
     path("routes/<str:author>/<str:slug>/policy", editor.policy, name="policy-edit"),
     path("routes/<str:author>/<str:slug>/policy/draft", editor.policy_draft, name="policy-draft"),
     path("previews/<int:what_if_id>", editor.policy_preview, name="policy-preview"),

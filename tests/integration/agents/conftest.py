@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
 
 MODEL, UPSTREAM, POOL = "author/slug", "slug", "fast"
+OWN_NETWORKS = "127.0.0.0/8"
+"""Where organisations may have their own hosts."""
 QUESTION = [{"role": "user", "content": "Say hello."}]
 
 
@@ -78,13 +80,13 @@ class Market:
         self.agents.append(AgentProcess(process, log))
         return self.agents[-1]
 
-    def call(self) -> str:
+    def call(self, model: str = MODEL, key: str = "") -> str:
         """Ask the model through the router; which worker answered."""
         client = openai.OpenAI(
-            base_url=f"{self.router.url}/v1", api_key=self.key, max_retries=0, timeout=120
+            base_url=f"{self.router.url}/v1", api_key=key or self.key, max_retries=0, timeout=120
         )
         answer = client.chat.completions.with_raw_response.create(
-            model=MODEL, messages=QUESTION, max_tokens=4
+            model=model, messages=QUESTION, max_tokens=4
         )
         return answer.headers["x-route-worker"]
 
@@ -105,11 +107,13 @@ class Market:
         )
 
     def probed_until(self, condition: Callable[[], bool]) -> None:
-        """Have the prober do its rounds until it is so."""
+        """Have the probers do their rounds until it is so."""
         from marketplace.catalog.tasks import probe_workers
+        from marketplace.endpoints.tasks import probe_own_workers
 
         def is_so() -> bool:
             probe_workers()
+            probe_own_workers()
             for agent in self.agents:
                 assert agent.process.poll() in (None, 0, -signal.SIGKILL), agent.said
             return condition()
@@ -155,6 +159,7 @@ def _pages(database_url: str, home: Path) -> Iterator[str]:
                 **os.environ,
                 "DATABASE_URL": database_url,
                 "ROUTER_ADMIN_TOKEN": routers.ADMIN_TOKEN,
+                "WAYPOST_ENDPOINT_NETWORKS": OWN_NETWORKS,
             },
         )
     try:
@@ -201,10 +206,13 @@ def _market(opened: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
     home = tmp_path_factory.mktemp("market")
     _, key = api_key_create(organisation=Organisation.objects.get(slug="acme"), name="caller")
-    pepper = settings.WAYPOST_KEY_PEPPER.decode()
+    env = {
+        "WAYPOST_KEY_PEPPER": settings.WAYPOST_KEY_PEPPER.decode(),
+        "WAYPOST_ENDPOINT_NETWORKS": OWN_NETWORKS,
+    }
     with (
         _pages(opened, home) as web_url,
-        routers.running("one", opened, home, WAYPOST_KEY_PEPPER=pepper) as router,
+        routers.running("one", opened, home, **env) as router,
     ):
         yield Market(opened, web_url, router, key, home)
 

@@ -179,6 +179,15 @@ def _offers(shop: Shop) -> Rows:
         upstream_model="llama",
         stands_for=shop.model,
     )
+    hosted = own_endpoint_list(
+        organisation=organisation,
+        slug="hosts-of-acme",
+        task="chat",
+        hosted=True,
+        upstream_model="llama",
+    )
+    own_token, secret = worker_token_create(endpoint=hosted, created_by=shop.owner)
+    own_agent, _ = agent_register(token=secret, who=Introduction("own-of-acme", [], "ab" * 8, "1"))
     return {
         "earnings": (provider.slug, provider),
         "providers": (provider.slug, provider),
@@ -188,6 +197,9 @@ def _offers(shop: Shop) -> Rows:
         "worker-tokens": (agent.token.pk, agent.token),
         "pipelines": (pipeline.name, pipeline),
         "endpoints": (endpoint.pk, endpoint),
+        "endpoints/hosted": (hosted.pk, hosted),
+        "endpoints/agents": (own_agent.pk, own_agent),
+        "endpoints/tokens": (own_token.pk, own_token),
     }
 
 

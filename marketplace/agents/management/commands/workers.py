@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from marketplace.agents.models import Agent, WorkerToken
 from marketplace.agents.services import agent_revoke
+from marketplace.agents.sites import site_of
 from marketplace.agents.tokens import HOURS_DEFAULT, worker_token_create, worker_token_end
 from marketplace.catalog.models import Pool
 
@@ -64,13 +65,13 @@ class Command(BaseCommand):
         return pool
 
     def _list(self, options: dict[str, Any]) -> None:
-        for agent in Agent.objects.select_related("pool"):
+        for agent in Agent.objects.exclude(pool=None).select_related("pool"):
             state = "revoked" if agent.revoked_at else "registered"
             seen = f"seen {agent.seen_at:%Y-%m-%d %H:%M:%S}" if agent.seen_at else "never seen"
-            self.stdout.write(f"{agent.name}\t{agent.pool.name}\t{state}\t{seen}")
+            self.stdout.write(f"{agent.name}\t{site_of(agent).name}\t{state}\t{seen}")
 
     def _revoke(self, options: dict[str, Any]) -> None:
-        agent = Agent.objects.filter(name=options["name"]).first()
+        agent = Agent.objects.exclude(pool=None).filter(name=options["name"]).first()
         if agent is None:
             raise CommandError(f"no agent is called {options['name']!r}: see `workers list`")
         agent_revoke(agent=agent)

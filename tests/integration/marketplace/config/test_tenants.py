@@ -174,7 +174,13 @@ def named(route: str, acme: Acme) -> str:
         "uuid:payment_id": rows["payments"],
         "int:request_id": rows["credit-requests"],
         "int:key_id": rows["keys"],
-        "int:endpoint_id": rows["endpoints"],
+        "int:endpoint_id": rows[
+            "endpoints/hosted" if re.search("hosts|agents|tokens", route) else "endpoints"
+        ],
+        "int:agent_id": rows["endpoints/agents"],
+        "int:token_id": rows[
+            "endpoints/tokens" if route.startswith("endpoints") else "worker-tokens"
+        ],
         "int:delivery_id": rows["webhook-deliveries"],
         "int:user_id": shop.owner.pk,
         "int:advice_id": rows["advice"],

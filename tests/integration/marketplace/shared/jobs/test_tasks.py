@@ -53,6 +53,7 @@ def test_what_people_ask_for_is_no_part_of_control() -> None:
         "billing.reconcile",
         "catalog.probe_workers",
         "dead_letters.keep",
+        "endpoints.probe_own_workers",
         "jobs.benchmarks.benchmark",
         "operations.beat_of_control",
         "operations.status.look_at_parts",

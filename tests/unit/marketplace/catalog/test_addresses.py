@@ -1,0 +1,36 @@
+"""Where the marketplace's own requests may go."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from marketplace.catalog.addresses import PinnedTransport
+from router.domain.addresses import AddressPolicy
+
+INSIDE = AddressPolicy(["10.0.0.0/8"])
+PLAIN = AddressPolicy(["10.0.0.0/8"], public=False)
+
+
+async def status(transport: PinnedTransport, url: str) -> int:
+    async with httpx.AsyncClient(transport=transport) as client:
+        return (await client.get(url)).status_code
+
+
+def answering() -> httpx.MockTransport:
+    return httpx.MockTransport(lambda _: httpx.Response(204))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://10.0.0.5", "https://192.0.78.9", "http://10.0.0.5", "http://192.0.78.9"]
+)
+def test_one_rule_is_for_both_schemes(url: str) -> None:
+    assert asyncio.run(status(PinnedTransport(INSIDE, answering()), url)) == 204
+
+
+@pytest.mark.parametrize("url", ["https://10.0.0.5", "https://192.0.78.9", "http://10.0.0.5"])
+def test_plain_http_has_a_rule_of_its_own(url: str) -> None:
+    transport = PinnedTransport(INSIDE, answering(), plain=PLAIN)
+    assert asyncio.run(status(transport, url)) == 204
+    with pytest.raises(httpx.ConnectError, match="internal address"):
+        asyncio.run(status(transport, "http://192.0.78.9"))
