@@ -115,6 +115,30 @@ def test_a_host_serves_its_organisation_first_and_alone_and_drains_to_the_market
     assert figures.total_ms_p50 > 0
 
 
+def test_calls_go_to_the_market_when_a_host_falls_silent_and_back(
+    market: Market, endpoint: OwnEndpoint, llama_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server itself still runs: it was adopted."""
+    from datetime import timedelta
+
+    from marketplace.catalog import heartbeats
+
+    adopted = ["--engine", "llama_cpp", "--served-name", UPSTREAM, "--adopt", llama_url]
+    market.agent("market", "--token", market.token(), *adopted)
+    own = market.agent("silent", "--token", own_token(endpoint), *adopted)
+    server = f"{endpoint.place}.silent-a"
+    market.probed_until(lambda: own_routed() == {server} and market.routed() == {"market-a"})
+    until(lambda: {server, "market-a"} <= _known(market))
+    assert market.call() == server
+    monkeypatch.setattr(heartbeats, "SILENT_AFTER", timedelta(seconds=6))
+    own.send(signal.SIGKILL)
+    market.probed_until(lambda: own_routed() == set())
+    until(lambda: market.call() == "market-a")
+    market.agent("silent", *adopted)
+    market.probed_until(lambda: own_routed() == {server})
+    until(lambda: market.call() == server)
+
+
 def _known(market: Market) -> set[str]:
     return {worker["id"] for worker in market.router.state()["workers"]}
 
