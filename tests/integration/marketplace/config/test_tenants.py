@@ -104,6 +104,7 @@ def test_a_stranger_reads_and_changes_nothing_of_acme(
         "pool": shop.worker.pool.name,
         "key": None,
         "models_allowed": [],
+        "guard_model": "",
         "url": "https://192.0.78.8",
         "stands_for": shop.model.name,
         "rules": [],
