@@ -1,5 +1,7 @@
 """Worker agents: the programs that run inference servers on GPU hosts and report about them."""
 
+from typing import cast
+
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
@@ -150,4 +152,4 @@ class AgentWorker(models.Model):
     @property
     def server(self) -> Worker | OwnWorker:
         """The worker that it reports: of the market, or of an own endpoint."""
-        return self.worker or self.own_worker  # type: ignore[return-value]  # one is set
+        return cast("Worker | OwnWorker", self.worker or self.own_worker)  # One is set.

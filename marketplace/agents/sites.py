@@ -4,7 +4,7 @@ A site makes and changes the rows that routers' snapshots come from. All else of
 and draining is the same in both.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
@@ -16,6 +16,8 @@ from marketplace.catalog.models import Protocol as Spoken
 from marketplace.catalog.services import worker_drain, worker_put
 from marketplace.endpoints.models import OwnEndpoint, OwnWorker
 from marketplace.endpoints.services import base_of, own_worker_drain, own_worker_put
+
+W = TypeVar("W", Worker, OwnWorker)
 
 
 class Site(Protocol):
@@ -62,14 +64,13 @@ class PoolSite:
     def server_put(self, row: AgentWorker, report: WorkerReport) -> None:
         """See :class:`Site`."""
         values = _kept(report)
-        worker: Worker = row.worker  # type: ignore[assignment]  # the agent is of a pool
+        worker = _server(row, Worker)
         if any(getattr(worker, name) != value for name, value in values.items()):
             worker_put(worker=worker, **values)
 
     def drain(self, row: AgentWorker, *, draining: bool, why: str = "") -> None:
         """See :class:`Site`."""
-        worker: Worker = row.worker  # type: ignore[assignment]  # the agent is of a pool
-        worker_drain(worker=worker, draining=draining, why=why, confirmed=True)
+        worker_drain(worker=_server(row, Worker), draining=draining, why=why, confirmed=True)
 
     def fault(self, report: WorkerReport) -> str:
         """The prober asks for it."""
@@ -133,14 +134,13 @@ class EndpointSite:
     def server_put(self, row: AgentWorker, report: WorkerReport) -> None:
         """See :class:`Site`."""
         self._check(report)
-        worker: OwnWorker = row.own_worker  # type: ignore[assignment]  # of an endpoint
+        worker = _server(row, OwnWorker)
         if (worker.url, worker.slots) != (base_of(report.url), report.slots):
             own_worker_put(worker=worker, url=report.url, slots=report.slots)
 
     def drain(self, row: AgentWorker, *, draining: bool, why: str = "") -> None:
         """See :class:`Site`."""
-        worker: OwnWorker = row.own_worker  # type: ignore[assignment]  # of an endpoint
-        own_worker_drain(worker=worker, draining=draining, why=why)
+        own_worker_drain(worker=_server(row, OwnWorker), draining=draining, why=why)
 
     def fault(self, report: WorkerReport) -> str:
         """Its calls name one model, which the server must have."""
@@ -162,4 +162,12 @@ def site_of(row: Agent | WorkerToken) -> Site:
     """What an agent is of, or what a token is for."""
     if row.endpoint is not None:
         return EndpointSite(row.endpoint)
-    return PoolSite(row.pool)  # type: ignore[arg-type]  # one of the two is set
+    return PoolSite(cast("Pool", row.pool))  # One of the two is set.
+
+
+def _server(row: AgentWorker, kind: type[W]) -> W:
+    """The server of a report, which is of its site's kind."""
+    server = row.server
+    if not isinstance(server, kind):
+        raise TypeError(f"{row} reports no {kind.__name__}")
+    return server
