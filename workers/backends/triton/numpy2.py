@@ -9,11 +9,12 @@ API's table, which the stub looks up once, at its first array. Answers are hande
 import ctypes
 import types
 from importlib import import_module
+from typing import Any, cast
 
 import numpy as np
 
 # Where the stub looks; the attribute of `numpy.core` of that name warns.
-multiarray = import_module("numpy.core.multiarray")
+multiarray: Any = import_module("numpy.core.multiarray")
 
 NEW_FROM_DESCR = 94
 """Where the table of NumPy's C API has ``PyArray_NewFromDescr``; part of NumPy's ABI."""
@@ -36,13 +37,27 @@ _NewFromDescr = ctypes.PYFUNCTYPE(
 _numpy_table = (ctypes.c_void_p * TABLE_LENGTH).from_address(
     _pointer_of(multiarray._ARRAY_API, None)
 )
-_numpy_new_from_descr = _NewFromDescr(_numpy_table[NEW_FROM_DESCR])
+_numpy_new_from_descr = _NewFromDescr(cast("int", _numpy_table[NEW_FROM_DESCR]))
 _table = type(_numpy_table)(*_numpy_table)
 
 
-@_NewFromDescr
-def _new_from_descr(subtype, descr, dimensions, shape, _strides, data, flags, prototype):
-    return _numpy_new_from_descr(subtype, descr, dimensions, shape, None, data, flags, prototype)
+def _without_strides(
+    subtype: int,
+    descr: int,
+    dimensions: int,
+    shape: int,
+    _strides: int,
+    data: int,
+    flags: int,
+    prototype: int,
+) -> int:
+    return cast(
+        "int",
+        _numpy_new_from_descr(subtype, descr, dimensions, shape, None, data, flags, prototype),
+    )
+
+
+_new_from_descr = _NewFromDescr(_without_strides)
 
 
 class _Export:
@@ -61,13 +76,13 @@ class _Export:
         return self._array.__dlpack_device__()
 
 
-def _tensor_for_numpy2(stub_tensor: type) -> type:
+def _tensor_for_numpy2(stub_tensor: Any) -> type:
     class Tensor:
         """Triton's ``Tensor``, made of numbers: ``Tensor(name, array)``."""
 
         from_dlpack = stub_tensor.from_dlpack
 
-        def __new__(cls, name: str, array: np.ndarray) -> object:
+        def __new__(cls, name: str, array: np.ndarray) -> Any:
             if array.dtype.kind in "OSU":
                 raise TypeError(f"tensor {name!r}: Triton's stub returns no strings under NumPy 2")
             return stub_tensor.from_dlpack(name, _Export(array))
