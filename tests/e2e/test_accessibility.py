@@ -69,6 +69,13 @@ def cut_off(page: Page) -> list[str]:
     return found
 
 
+WIDEST = """() => {
+  for (const folded of document.querySelectorAll("main details")) folded.open = true;
+  return document.documentElement.scrollWidth - innerWidth;
+}"""
+"""By how many pixels a page is too wide, with all that it has folded away."""
+
+
 def benchmark(page: Page, web_url: str) -> None:
     """Ask for one over the API, as the page's script would, so that it has a page."""
     token = next(c["value"] for c in page.context.cookies() if c["name"] == "csrftoken")
@@ -107,7 +114,7 @@ def test_no_page_has_a_serious_barrier(
             page.goto(local_stack.web_url + path)
             found[name] = violations(page)
             found[name] += cut_off(page)
-            width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            width = page.evaluate(WIDEST)
             if width > 0:
                 found[name].append(f"scrolls sideways by {width} px")
             shifted = page.evaluate("window.shifted")
