@@ -236,7 +236,9 @@ class InferenceRequest(Struct, frozen=True, gc=False):
 
 def masked_text(request: InferenceRequest) -> str:
     """What was masked, like ``card=1, email=2``; "" for nothing."""
-    return ", ".join(f"{kind}={count}" for kind, count in request.masked)
+    if not request.masked:
+        return ""
+    return ", ".join([f"{kind}={count}" for kind, count in request.masked])
 
 
 def fallen_back(request: InferenceRequest, id_: str) -> InferenceRequest:

@@ -26,7 +26,16 @@ class Learning:
         """A client's request ended well. ``used`` is its worker's own count of tokens."""
         state, ticket = attempt.endpoint, attempt.ticket
         probes = state.worker.probes
-        silent = now_s - probes.heard_s > QUIET_S
+        if attempt.teaches:
+            silent = now_s - probes.heard_s > QUIET_S
+            self._learn(attempt, used, now_s, silent=silent)
+        if used is not None and ticket.prefix and state.model.keeps_prompts:
+            self.prefixes.counted(state.id, attempt.cached_tokens, used.cached_tokens)
+            self.caches.answered(attempt, used, now_s)
+        probes.heard(now_s)
+
+    def _learn(self, attempt: Attempt, used: Used | None, now_s: float, *, silent: bool) -> None:
+        ticket = attempt.ticket
         work = attempt.run.learn(used, now_s, silent=silent)
         if work and ticket.features:
             self.sizes.observe(ticket.model, ticket.features, work)
@@ -34,10 +43,6 @@ class Learning:
             tenant, most = ticket.tenant, ticket.answer_tokens_max
             self.tokens.counted(ticket.model, ticket.prompt_bytes, used.prompt_tokens)
             self.tokens.answered(ticket.model, tenant, most, used.answer_tokens)
-            if ticket.prefix and state.model.keeps_prompts:
-                self.prefixes.counted(state.id, attempt.cached_tokens, used.cached_tokens)
-                self.caches.answered(attempt, used, now_s)
-        probes.heard(now_s)
 
     def probed(self, attempt: Attempt, now_s: float) -> None:
         """A probe ended well."""

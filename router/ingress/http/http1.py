@@ -67,7 +67,9 @@ class App(Protocol):
 
 
 class Shared:
-    """What the connections of one server share. ``moved`` is set when one enters another phase."""
+    """What the connections of one server share. ``moved`` is set when one enters another
+    phase while the server stops.
+    """
 
     def __init__(self, app: App, limits: Limits, cors_origins: frozenset[str]) -> None:
         self.app = app
@@ -420,9 +422,11 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
 
     def _enter(self, phase: Phase) -> None:
+        shared = self._shared
         self.phase = phase
-        self._shared.moved.set()
-        self.since_s = self._shared.loop.time()
+        self.since_s = shared.loop.time()
+        if shared.closing:
+            shared.moved.set()
 
     def _check_head(self, exchange: Exchange) -> None:
         limits = self._shared.limits

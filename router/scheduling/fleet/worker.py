@@ -15,13 +15,23 @@ from router.scheduling.worker_models.service import DeploymentSpeed, Service
 from router.scheduling.worker_models.slots import SlotWorker
 from router.scheduling.worker_models.worker_model import Bounds, EndpointModel, Run, WorkerModel
 
+LESSON_SPACING_S = 0.01
+"""How far apart requests begin whose answers are learned from. A lesson takes about as long as all
+else that is done about a call here, and many in a moment say the same. It is decided as a request
+begins, so that quick answers do not teach more often than slow ones.
+"""
+
+LESSONS_MIN = 100
+"""The first answers of an endpoint all teach."""
+
 
 class Attempt:
     """One ticket on one endpoint. It holds its place there from dispatch until the last token.
 
     ``run`` is the endpoint model's record of it, and ``twin`` is the other attempt of a hedge, of
     which the second ``is_hedge``. ``answering`` says that its first byte is on its way to the
-    client. ``cached_tokens`` is how much of its prompt the endpoint should have had.
+    client. ``cached_tokens`` is how much of its prompt the endpoint should have had. ``teaches``
+    says whether its answer is to be learned from.
     """
 
     __slots__ = (
@@ -33,6 +43,7 @@ class Attempt:
         "is_hedge",
         "is_probe",
         "run",
+        "teaches",
         "ticket",
         "twin",
     )
@@ -52,6 +63,7 @@ class Attempt:
         self.cached_tokens = cached_tokens
         self.dispatched_s = now_s
         self.run: Run = endpoint.model.begin(ticket, work, cached_tokens, now_s)
+        self.teaches = endpoint.is_to_teach(now_s)
         self.twin: Attempt | None = None
         self.answering = False
         self.is_hedge = False
@@ -206,10 +218,11 @@ def costs_s(ticket: Ticket, states: "Iterable[EndpointState]") -> list[float]:
 class EndpointState:
     """A deployment on a worker, with what its workers have shown and its ``model``."""
 
-    __slots__ = ("endpoint", "id", "model", "service", "worker")
+    __slots__ = ("_lesson_s", "endpoint", "id", "model", "service", "worker")
 
     def __init__(self, endpoint: Endpoint, worker: WorkerState, speed: DeploymentSpeed) -> None:
         deployment = endpoint.deployment
+        self._lesson_s = -inf
         self.id = endpoint.id
         self.endpoint = endpoint
         self.worker = worker
@@ -230,6 +243,13 @@ class EndpointState:
     def service_s(self, ticket: Ticket) -> float:
         """Seconds that a request takes here once it may begin."""
         return self.model.service_s(ticket)
+
+    def is_to_teach(self, now_s: float) -> bool:
+        """Whether the answer to a request that begins now is to be learned from."""
+        if now_s - self._lesson_s < LESSON_SPACING_S and self.estimate.samples >= LESSONS_MIN:
+            return False
+        self._lesson_s = now_s
+        return True
 
     def become_engine(self) -> None:
         """Requests share it instead of taking slots in turn."""
