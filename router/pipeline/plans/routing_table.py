@@ -1,6 +1,7 @@
 """A snapshot with indexes: built once per publication, read by every call."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from msgspec import Struct, field, structs
 
@@ -16,8 +17,10 @@ from router.domain.catalog import (
     LimitRule,
     Model,
     Policy,
+    Pool,
     Preset,
     RateLimits,
+    Worker,
 )
 from router.domain.keys import EndedSession
 from router.domain.money import Purse
@@ -25,6 +28,8 @@ from router.domain.protocols import speaks
 from router.domain.request import Kind
 from router.pipeline.plans.eligibility import Eligibility
 
+T = TypeVar("T")
+K = TypeVar("K")
 NO_STARTS: Mapping[str, float] = {}
 NO_MASKS: frozenset[str] = frozenset()
 
@@ -177,58 +182,16 @@ EMPTY_TABLE = RoutingTable(0, {}, {}, {})
 
 def build_table(snapshot: Snapshot) -> RoutingTable:
     """Join deployments with the workers of their pools. Deployments without workers stay listed."""
-    budgets: dict[int, list[Budget]] = {}
-    for budget in snapshot.budgets:
-        budgets.setdefault(budget.organisation_id, []).append(budget)
-    ended_sessions: dict[int, list[EndedSession]] = {}
-    for ended in snapshot.ended_sessions:
-        ended_sessions.setdefault(ended.user_id, []).append(ended)
-    pools = {pool.name: pool for pool in snapshot.pools}
-    policies = {policy.model: policy for policy in snapshot.policies}
-    canaries = {canary.policy.model: canary for canary in snapshot.canaries}
-    models = {model.name: model for model in snapshot.models}
-    by_model: dict[str, list[Endpoint]] = {name: [] for name in models}
-    offered: dict[str, list[Deployment]] = {name: [] for name in models}
-    for deployment in snapshot.deployments:
-        if deployment.model in models:
-            offered[deployment.model].append(deployment)
-        for worker in snapshot.workers:
-            model = models.get(deployment.model)
-            if worker.pool != deployment.pool or model is None:
-                continue
-            if speaks(worker.protocol, model.task):
-                endpoint = Endpoint(
-                    f"{deployment.id}@{worker.id}",
-                    deployment,
-                    worker,
-                    pools[deployment.pool],
-                    model.task,
-                    model.inputs,
-                )
-                by_model[deployment.model].append(endpoint)
+    routes = _routes(snapshot)
     return RoutingTable(
         version=snapshot.version,
-        routes={
-            model.name: Route(
-                model,
-                tuple(by_model[model.name]),
-                policies.get(model.name) or Policy(0, 0, model.name),
-                canaries.get(model.name),
-                tuple(offered[model.name]),
-                {
-                    deployment.pool: pools[deployment.pool].start_s
-                    for deployment in offered[model.name]
-                    if pools[deployment.pool].start_s
-                },
-            )
-            for model in snapshot.models
-        },
+        routes=routes,
         keys={key.digest: key for key in snapshot.keys},
         keys_by_id={key.id: key for key in snapshot.keys},
-        endpoints={e.id: e for endpoints in by_model.values() for e in endpoints},
+        endpoints={e.id: e for route in routes.values() for e in route.endpoints},
         limits={organisation.id: organisation.limits for organisation in snapshot.organisations},
-        budgets=budgets,
-        ended_sessions=ended_sessions,
+        budgets=_grouped(snapshot.budgets, lambda budget: budget.organisation_id),
+        ended_sessions=_grouped(snapshot.ended_sessions, lambda ended: ended.user_id),
         unkept=frozenset(row.id for row in snapshot.organisations if not row.keeps_responses),
         masks={row.id: frozenset(row.masks) for row in snapshot.organisations if row.masks},
         guards={row.id: row.guard for row in snapshot.organisations if row.guard is not None},
@@ -236,6 +199,56 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         by_slug=_by_slug(snapshot.models),
         stand_ins=_stand_ins(snapshot.models),
     )
+
+
+def _routes(snapshot: Snapshot) -> dict[str, Route]:
+    pools = {pool.name: pool for pool in snapshot.pools}
+    policies = {policy.model: policy for policy in snapshot.policies}
+    canaries = {canary.policy.model: canary for canary in snapshot.canaries}
+    workers = _grouped(snapshot.workers, lambda worker: worker.pool)
+    offered = _grouped(snapshot.deployments, lambda deployment: deployment.model)
+    routes: dict[str, Route] = {}
+    for model in snapshot.models:
+        name, deployments = model.name, offered.get(model.name, [])
+        starts_s = {row.pool: pools[row.pool].start_s for row in deployments}
+        routes[name] = Route(
+            model,
+            tuple(_endpoints(model, deployments, workers, pools)),
+            policies.get(name) or Policy(0, 0, name),
+            canaries.get(name),
+            tuple(deployments),
+            {pool: start_s for pool, start_s in starts_s.items() if start_s},
+        )
+    return routes
+
+
+def _endpoints(
+    model: Model,
+    deployments: Iterable[Deployment],
+    workers: Mapping[str, list[Worker]],
+    pools: Mapping[str, Pool],
+) -> list[Endpoint]:
+    return [
+        Endpoint(
+            f"{deployment.id}@{worker.id}",
+            deployment,
+            worker,
+            pools[deployment.pool],
+            model.task,
+            model.inputs,
+        )
+        for deployment in deployments
+        for worker in workers.get(deployment.pool, ())
+        if speaks(worker.protocol, model.task)
+    ]
+
+
+def _grouped(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """The rows by a key of theirs, in order."""
+    groups: dict[K, list[T]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
 def _by_slug(models: Iterable[Model]) -> dict[str, list[str]]:
