@@ -84,6 +84,12 @@ PAGES = {
     "sessions": "/sessions/",
     "welcome": "/welcome",
     "fraud": "/models/waypost/fraud-scorer?tab=playground",
+    "try-embeddings": "/models/emulated/bge-large?tab=playground",
+    "try-rerank": "/models/emulated/bge-reranker-large?tab=playground",
+    "try-moderation": "/models/emulated/deberta-moderation?tab=playground",
+    "try-image": "/models/emulated/stable-diffusion-xl?tab=playground",
+    "try-speech": "/models/emulated/kokoro-82m?tab=playground",
+    "try-transcription": "/models/emulated/whisper-large-v3?tab=playground",
     "docs": "/docs/",
     "docs-settings": "/docs/reference/settings/",
 }
