@@ -4,7 +4,7 @@ One record is one usage event. It carries the money (at most what was held), the
 the decision, so that a bill, a chart and "why this route?" come from the same row.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -23,20 +23,17 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     upstream_ms: float
 
 
-def hedge_ms(attempts: Sequence[AttemptRecord], worker_id: str, queue_ms: float) -> float:
+def hedge_ms(attempts: Iterable[AttemptRecord], worker_id: str, queue_ms: float) -> float:
     """How long another try had been running when the one at ``worker_id`` began.
 
     This part of ``queue_ms`` was spent waiting for an answer, not for a place.
     """
-    if len(attempts) < 2:
-        return 0.0
-    beside = (
-        queue_ms - other.queue_ms
-        for other in attempts
-        if other.worker_id != worker_id
-        and other.queue_ms < queue_ms < other.queue_ms + other.upstream_ms
-    )
-    return max(beside, default=0.0)
+    longest_ms = 0.0
+    for other in attempts:
+        lasted_ms = queue_ms - other.queue_ms
+        if other.worker_id != worker_id and 0.0 < lasted_ms < other.upstream_ms:
+            longest_ms = max(longest_ms, lasted_ms)
+    return longest_ms
 
 
 class TermsRecord(msgspec.Struct, frozen=True, gc=False):
