@@ -103,6 +103,11 @@ def protocols_of(task: str) -> tuple[str, ...]:
     return tuple(protocol for protocol in MARKET_KINDS if speaks(protocol, task))
 
 
+def generates(task: str) -> bool:
+    """Whether a task's models answer token by token."""
+    return KINDS[TASKS[task].kinds[0]].generates
+
+
 def usual_kind(task: str) -> KindRow | None:
     """How a task's models are usually called; None if they take tensors."""
     kind = KINDS[TASKS[task].kinds[0]]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from math import inf
 
 from router.domain.catalog import Endpoint
+from router.domain.protocols import generates
 from router.scheduling.estimates.batch_curve import BatchCurve
 from router.scheduling.estimates.estimate import ServiceEstimate
 from router.scheduling.fleet.ejection import Ejection
@@ -227,7 +228,13 @@ class EndpointState:
         self.endpoint = endpoint
         self.worker = worker
         curve = BatchCurve(deployment.batch_curve)
-        self.service = Service(speed, worker.model, deployment.service_prior_ms / 1e3, curve)
+        self.service = Service(
+            speed,
+            worker.model,
+            deployment.service_prior_ms / 1e3,
+            curve,
+            generates=generates(endpoint.task),
+        )
         self.model: EndpointModel = worker.model.endpoint(self.service)
 
     @property

@@ -299,6 +299,9 @@ class EngineEndpoint(EndpointModel):
         engine = self.engine
         engine.look(now_s)
         self._keep(engine.costs)
+        if not self.service.generates:
+            self.effective_s = self.service.estimate.seconds
+            return
         speed = engine.speed
         prompt_tokens = speed.prompt_tokens
         self.effective_s = engine.costs.end_s(prompt_tokens, prompt_tokens, speed.answer_tokens)

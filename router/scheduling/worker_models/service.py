@@ -59,17 +59,24 @@ class DeploymentSpeed:
 
 class Service:
     """Seconds per unit of work of one endpoint. If they change, ``worker`` has to look again.
-    ``curve`` is how they depend on concurrency.
+    ``curve`` is how they depend on concurrency. ``generates`` says whether answers have tokens.
     """
 
-    __slots__ = ("curve", "estimate", "shared", "worker")
+    __slots__ = ("curve", "estimate", "generates", "shared", "worker")
 
     def __init__(
-        self, shared: DeploymentSpeed, worker: Looking, prior_s: float, curve: BatchCurve
+        self,
+        shared: DeploymentSpeed,
+        worker: Looking,
+        prior_s: float,
+        curve: BatchCurve,
+        *,
+        generates: bool = True,
     ) -> None:
         self.shared = shared
         self.worker = worker
         self.curve = curve
+        self.generates = generates
         self.estimate = ServiceEstimate(
             shared.estimate.seconds if shared.estimate.samples else prior_s
         )
