@@ -46,9 +46,12 @@ export interface Route {
   cost_nano_usd: number;
   cost_usd: string;
   cost_lines: CostLine[];
-  usage: { prompt_tokens: number; cached_tokens: number; completion_tokens: number; rows: number };
+  usage: { prompt_tokens: number; cached_tokens: number; completion_tokens: number; rows: number; images: number };
   candidates: Candidate[];
 }
+
+/** What is sent: JSON of `body`, or with a `file` a form of both. */
+export interface Sent { path: string; body: unknown; file?: File }
 
 interface Session { token: string; router_url: string; expires_at: string }
 
@@ -99,31 +102,39 @@ export interface Quote {
   prompt_tokens: number;
   most_completion_tokens: number;
   rows: number;
+  images: number;
   most_nano_usd: number;
   providers: { provider: string; most_nano_usd: number }[];
 }
 
 /** Has the router say what a call would cost, and not run it. Throws CallFailed. */
-export async function quote(path: string, body: unknown): Promise<Quote> {
-  const response = await post(path, body, { "X-Route-Quote": "1" });
+export async function quote(sent: Sent): Promise<Quote> {
+  const response = await post(sent, { "X-Route-Quote": "1" });
   return (await response.json()) as Quote;
 }
 
 /** POST to the router. Throws CallFailed with the router's own words. */
-export async function call(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
-  return post(path, body, { "X-Route-Explain": "1" }, signal);
+export async function call(sent: Sent, signal?: AbortSignal): Promise<Response> {
+  return post(sent, { "X-Route-Explain": "1" }, signal);
 }
 
-async function post(path: string, body: unknown, headers: Record<string, string>, signal?: AbortSignal): Promise<Response> {
+function formOf(body: unknown, file: File): FormData {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(body as Record<string, unknown>)) form.append(name, String(value));
+  form.append("file", file);
+  return form;
+}
+
+async function post({ path, body, file }: Sent, headers: Record<string, string>, signal?: AbortSignal): Promise<Response> {
   const { token, router_url } = await currentSession();
   const response = await fetch(router_url + path, {
     method: "POST",
     headers: {
       Authorization: `Bearer ${token}`,
-      "Content-Type": "application/json",
+      ...(file ? {} : { "Content-Type": "application/json" }), // A form has a type of its own.
       ...headers,
     },
-    body: JSON.stringify(body),
+    body: file ? formOf(body, file) : JSON.stringify(body),
     ...(signal ? { signal } : {}),
   });
   // A token that the router refuses is not offered to it again.

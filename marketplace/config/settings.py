@@ -379,6 +379,7 @@ CONTENT_SECURITY_POLICY = {
         "script-src": [NONCE, STRICT_DYNAMIC],
         "style-src": [SELF, *_VITE],
         "img-src": [SELF, "data:", "blob:"],
+        "media-src": [SELF, "blob:"],
         "font-src": [SELF, *_VITE],
         # The playground also talks to the router.
         "connect-src": [SELF, WAYPOST_ROUTER_URL, *_VITE],

@@ -9,7 +9,7 @@ const failed = document.querySelector<HTMLElement>("[data-failed]");
 const body: unknown = JSON.parse(document.getElementById(button?.dataset.send ?? "")?.textContent ?? "null");
 
 async function send(): Promise<void> {
-  const response = await call("/v1/chat/completions", body);
+  const response = await call({ path: "/v1/chat/completions", body });
   const said = (await response.json()) as Answer;
   if (answer) {
     answer.textContent = said.choices[0]?.message.content.trim() ?? "";

@@ -15,9 +15,12 @@ export interface Choice {
   providers: { slug: string; name: string }[];
 }
 
+/** The kinds that ask by a few fields of a form: see tasks.ts. */
+export type TaskKind = "rerank" | "moderation" | "image" | "speech" | "transcription";
+
 /** What the server tells the island, as marketplace/storefront/browse/playground.py makes it. */
 export interface Settings {
-  kind: "chat" | "embeddings" | "form";
+  kind: "chat" | "embeddings" | "form" | TaskKind;
   model: string;
   tensors: { inputs?: Tensor[]; outputs?: Tensor[] };
   models: Choice[];
@@ -41,6 +44,27 @@ export function element(tag: string, className: string, text = ""): HTMLElement 
   if (className) node.className = className;
   if (text) node.textContent = text;
   return node;
+}
+
+/** Figures in a table, which scrolls by itself where it is too wide. Each row begins with its name. */
+export function figureTable(heads: string[], rows: { name: string; figures: string[] }[]): HTMLElement {
+  const wrap = element("div", "table-wrap");
+  const table = document.createElement("table");
+  const head = table.createTHead().insertRow();
+  wrap.tabIndex = 0;
+  heads.forEach((name, column) => {
+    const cell = element(name ? "th" : "td", column ? "num" : "", name);
+    if (name) cell.setAttribute("scope", "col");
+    head.append(cell);
+  });
+  const body = table.createTBody();
+  for (const { name, figures } of rows) {
+    const cell = element("th", "", name);
+    cell.setAttribute("scope", "row");
+    body.insertRow().append(cell, ...figures.map((figure) => element("td", "num", figure)));
+  }
+  wrap.append(table);
+  return wrap;
 }
 
 /** A copy of the one element in a <template>. */

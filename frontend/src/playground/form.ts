@@ -1,7 +1,7 @@
 // A form made out of a model's tensors and JSON schema, and its answer as tables.
 import type { Route } from "../router-client";
 import { codePanel } from "./call/code-panel";
-import { element, find, sendOnCtrlEnter, type Settings } from "./dom";
+import { element, figureTable, find, sendOnCtrlEnter, type Settings } from "./dom";
 import { imageInput, valuesInput } from "./inputs/image-or-values";
 import { oneAnswer } from "./call/one-answer";
 import { quoteLine } from "./call/quote-line";
@@ -17,25 +17,9 @@ interface Answer { outputs: OutputTensor[]; route?: Route }
 
 function outputTable(shown: Shown, words: Words): HTMLElement {
   const holder = element("div", "stack");
-  const wrap = element("div", "table-wrap");
-  const table = document.createElement("table");
-  const head = table.createTHead().insertRow();
-  wrap.tabIndex = 0;
-  for (const name of ["", ...shown.head]) {
-    const cell = element(name ? "th" : "td", "mono", name);
-    if (name) cell.setAttribute("scope", "col");
-    head.append(cell);
-  }
-  const body = table.createTBody();
-  shown.rows.forEach((row, i) => {
-    const line = body.insertRow();
-    const name = element("th", "", say(words, "row", { n: i + 1 }));
-    name.setAttribute("scope", "row");
-    line.append(name, ...row.map((cell) => element("td", "num", cell)));
-  });
-  wrap.append(table);
   if (shown.top) holder.append(element("p", "soft small", `${shown.name}: ${say(words, "topClasses", shown.top)}`));
-  holder.append(wrap);
+  const rows = shown.rows.map((figures, i) => ({ name: say(words, "row", { n: i + 1 }), figures }));
+  holder.append(figureTable(["", ...shown.head], rows));
   return holder;
 }
 

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { adviceOf } from "../playground/report/advice";
 import { codeOf, pythonLiteral, shellQuoted } from "../playground/call/code";
-import { chatCall, imagesOf, inferCall, textOf, userMessage } from "../playground/call/request";
+import { chatCall, imagesOf, inferCall, speechCall, textOf, transcriptionCall, userMessage } from "../playground/call/request";
+import { lines } from "../playground/tasks";
 
 const SETTINGS = { system: "Be brief.", temperature: null, max_tokens: 9, stop: [], more: {} };
 
@@ -37,6 +38,23 @@ test("code is quoted for its language, and long lists are cut", () => {
     assert.match(code, /WAYPOST_API_KEY/);
     assert.equal(code.includes("39"), false);
   }
+});
+
+test("a file goes up as a form, and sound that comes is saved", () => {
+  const up = transcriptionCall("a/b", new File(["x"], "it's.wav"), "pt");
+  const curl = codeOf("curl", "http://r", up).code;
+  assert.match(curl, /-F 'model=a\/b' \\\n {2}-F 'language=pt' \\\n {2}-F 'file=@it'\\''s.wav'$/);
+  assert.equal(curl.includes("application/json"), false);
+  assert.match(codeOf("Python", "http://r", up).code, /data=\{\n.*"language": "pt",\n.*\},\n {4}files=\{"file": open\("it's.wav", "rb"\)\},/s);
+  assert.match(codeOf("JavaScript", "http://r", up).code, /form.append\("language", "pt"\);\nform.append\("file", await openAsBlob\("it's.wav"\), "it's.wav"\);/);
+  const down = speechCall("a/b", "Hi", "alloy");
+  assert.match(codeOf("curl", "http://r", down).code, /-d '.*' \\\n {2}-o speech.wav$/s);
+  assert.match(codeOf("Python", "http://r", down).code, /open\("speech.wav", "wb"\)/);
+  assert.match(codeOf("JavaScript", "http://r", down).code, /^import \{ writeFile \} from "node:fs\/promises";/);
+});
+
+test("a document is a line that is not empty", () => {
+  assert.deepEqual(lines(" a \n\n b\r\n"), ["a", "b"]);
 });
 
 test("each failure of the router says what to do next", () => {

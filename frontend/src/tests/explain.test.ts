@@ -11,7 +11,7 @@ const WORDS = {
   whyChosen: "{worker} of {n} at {score}", whyOnly: "only {worker}", whyLost: "{worker}: {reason}",
   whyBehind: "{seconds} behind", whyMost: "mostly {term}", whyMore: "{n} more", outrun: "{worker} late", outrunHedge: "{worker} too", gaveUp: "{worker} last: {outcome}", whyLeft: "left {worker}", retried: "{worker} failed: {outcome}",
   late: "late", attempt: "Attempt {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRow: "1 row", quoteRows: "{n} rows", quoteCost: "{high}",
-  quoteRange: "{low} to {high}", quoteNone: "nobody", quoteMeasured: "{ttft} {total} of {calls}", quoteUnmeasured: "not measured",
+  quoteRange: "{low} to {high}", quoteNone: "nobody", quoteMeasured: "{ttft} {total} of {calls}", quoteMeasuredWhole: "{total} of {calls}", quoteUnmeasured: "not measured",
 };
 const NAMES = { queue: "q", first: "f", stream: "s" };
 const place = (worker_id: string, verdict: string, score: number, service_ms = 100): Candidate =>
@@ -20,7 +20,7 @@ const attempt = (worker_id: string, outcome: string, queue_ms: number) => ({ wor
 const route = (values: Partial<Route>): Route => ({
   request_id: "1", pool: "p", worker: "w", hardware: "h", emulated: false, provider: "n", attempts: [], queue_ms: 10, hedge_ms: 0,
   ttft_ms: 30, total_ms: 100, cost_nano_usd: 1, cost_usd: "0", cost_lines: [],
-  usage: { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, rows: 0 }, candidates: [], ...values,
+  usage: { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, rows: 0, images: 0 }, candidates: [], ...values,
 });
 
 test("the chosen one is said first, then each that lost and why", () => {
@@ -89,13 +89,16 @@ test("a quote has the range of the providers, and what was measured or that noth
   assert.equal(measuredUrl("a/b"), "/api/v1/quotes?model=a%2Fb");
   const measured = { calls: 5, ttft_ms_p50: 20, total_ms_p50: 2000 };
   const providers = [{ provider: "n", most_nano_usd: 1000 }, { provider: "l", most_nano_usd: 2_000_000_000 }];
-  const quote = { prompt_tokens: 3, most_completion_tokens: 4, rows: 0, most_nano_usd: 2_000_000_000, providers };
+  const quote = { prompt_tokens: 3, most_completion_tokens: 4, rows: 0, images: 0, most_nano_usd: 2_000_000_000, providers };
   assert.equal(quoteText(quote, measured, WORDS), "3 in 4 out · $0.000001 to $2.00 · 20 ms 2.00 s of 5");
   const one = { ...quote, most_nano_usd: 1000, providers: providers.slice(0, 1) };
   assert.equal(quoteText(one, measured, WORDS), "3 in 4 out · $0.000001 · 20 ms 2.00 s of 5");
   const free = { ...quote, most_nano_usd: 0, providers: [{ provider: "n", most_nano_usd: 0 }] };
   assert.equal(quoteText({ ...free, rows: 2 }, null, WORDS), "2 rows · $0 · not measured");
   assert.equal(quoteText({ ...free, rows: 1 }, null, WORDS), "1 row · $0 · not measured");
+  assert.equal(quoteText({ ...free, rows: 11 }, null, WORDS, "Characters"), "Characters: 11 · $0 · not measured");
+  assert.equal(quoteText(one, { ...measured, ttft_ms_p50: 0 }, WORDS), "3 in 4 out · $0.000001 · 2.00 s of 5");
+  assert.equal(quoteText({ ...free, images: 2 }, null, WORDS, "Images"), "Images: 2 · $0 · not measured");
 });
 
 test("what is asked about is the call itself, less the data that its cost does not depend on", () => {

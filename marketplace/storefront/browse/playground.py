@@ -51,6 +51,7 @@ WORDS: dict[str, str | Promise] = {
     "quoteNone": _("No provider offers it now"),
     "quoteFailed": _("The price could not be loaded. You can still send."),
     "quoteMeasured": _("first byte {ttft}, whole answer {total} (p50, n = {calls}, last day)"),
+    "quoteMeasuredWhole": _("whole answer {total} (p50, n = {calls}, last day)"),
     "quoteUnmeasured": _("latency not measured yet"),
     "adviceCredit": _("Your credit or a budget does not cover this call."),
     "adviceCreditLink": _("Get credit"),
@@ -77,19 +78,33 @@ WORDS: dict[str, str | Promise] = {
     "copy": _("Copy"),
     "copied": _("Copied"),
     "removeImage": _("Remove image {n}"),
+    "document": _("Document"),
+    "score": _("Score"),
+    "category": _("Category"),
+    "flagged": _("Flagged"),
+    "unflagged": _("Not flagged"),
 }
+UNITS: dict[str, str | Promise] = {
+    Task.RERANK: _("Searches"),
+    Task.MODERATION: _("Texts"),
+    Task.IMAGE: _("Images"),
+    Task.SPEECH: _("Characters"),
+    Task.TRANSCRIPTION: _("Seconds of sound"),
+}
+"""What is counted and charged for, where that is neither tokens nor rows."""
 
 
 def playground_kind(model: AIModel) -> str:
-    """``chat``, ``embeddings`` or ``form`` (of tensors); "" if there is none for its input."""
+    """The task, or ``form`` where a model takes tensors; "" if it does not say which."""
     if usual_kind(model.task) is not None:
-        return str(model.task) if model.task in (Task.CHAT, Task.EMBEDDINGS) else ""
+        return str(model.task)
     return "form" if model.tensors.get("inputs") else ""
 
 
 def playground_settings(listing: Listing) -> dict[str, Any]:
     """Settings for the page's script, as JSON."""
     kind = playground_kind(listing.model)
+    unit = {"unit": UNITS[kind]} if kind in UNITS else {}
     return {
         "kind": kind,
         "model": listing.model.name,
@@ -97,7 +112,7 @@ def playground_settings(listing: Listing) -> dict[str, Any]:
         "models": [_choice(row) for row in _lanes(listing, kind)],
         "router_url": settings.WAYPOST_ROUTER_URL,
         "urls": {name: reverse(name) for name in ("billing", "budgets", "login", "usage")},
-        "words": {name: str(word) for name, word in (WORDS | REASONS).items()},
+        "words": {name: str(word) for name, word in (WORDS | REASONS | unit).items()},
         "verdicts": {name: str(word) for name, word in VERDICTS.items()},
         "verdict_names": {name: str(word) for name, word in VERDICT_NAMES.items()},
         "terms": {name: [str(word) for word in said] for name, said in TERMS.items()},

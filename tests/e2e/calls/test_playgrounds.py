@@ -59,6 +59,57 @@ def test_texts_alike_score_higher_than_texts_apart(page: Page, local_stack: Loca
     assert "triton-" in report_of(page)
 
 
+def test_documents_are_ranked(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, "wordllama/wordllama-rerank")
+    page.get_by_label("Question").fill("Where do cats sleep?")
+    page.get_by_label("Documents").fill("Tax receipts rose.\n\nA cat sleeps on the sofa.")
+    page.get_by_role("button", name="Run it").click()
+    ranked = page.locator("[data-result] tbody th")
+    expect(ranked).to_have_text(
+        ["A cat sleeps on the sofa.", "Tax receipts rose."], timeout=ANSWER_TIMEOUT_MS
+    )
+    assert "triton-" in report_of(page)
+
+
+def test_a_text_is_judged(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, "hironsan/hatesonar")
+    page.get_by_role("button", name="Run it").click()
+    result = page.locator("[data-result]")
+    expect(result.get_by_text("Not flagged")).to_be_visible(timeout=ANSWER_TIMEOUT_MS)
+    expect(result.get_by_role("row", name="hate")).to_have_count(1)
+
+
+def test_an_image_is_made(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, "emulated/stable-diffusion-xl")
+    page.get_by_label("What the image shows").fill("A signpost")
+    page.get_by_label("Size").select_option("512x512")
+    page.get_by_role("button", name="Run it").click()
+    image = page.get_by_role("img", name="A signpost")
+    expect(image).to_be_visible(timeout=ANSWER_TIMEOUT_MS)
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 512
+    assert "Images" in report_of(page)
+
+
+def test_speech_is_heard_and_written_down(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, "emulated/kokoro-82m")
+    with page.expect_response("**/v1/audio/speech") as spoken:
+        page.get_by_role("button", name="Run it").click()
+    player = page.locator("[data-result] audio")
+    player.evaluate(
+        "player => new Promise((ready) => { player.oncanplay = ready; player.load(); })"
+    )
+    expect(page.get_by_role("link", name="Open the record of this call")).to_be_visible()
+    sound = {"name": "said.wav", "mimeType": "audio/wav", "buffer": spoken.value.body()}
+    playground(page, local_stack, "emulated/whisper-large-v3")
+    page.get_by_label("Sound file").set_input_files(sound)
+    expect(page.locator("[data-quote]")).to_contain_text("Seconds of sound")
+    page.get_by_role("button", name="Run it").click()
+    expect(page.locator("[data-result]")).to_contain_text(
+        "emulated transcription", timeout=ANSWER_TIMEOUT_MS
+    )
+    assert "Seconds of sound" in report_of(page)
+
+
 def test_an_emulated_answer_says_so(page: Page, local_stack: LocalStack) -> None:
     playground(page, local_stack, EMULATED_MODEL)
     page.get_by_label("Your message").fill("Who are you?")

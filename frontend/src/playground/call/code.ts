@@ -54,19 +54,24 @@ function json(value: unknown, indent: number): string {
   return JSON.stringify(value, null, indent).replace(/\[\s+((?:-?[\d.e+-]+,?\s*)+)\]/g, (_, inner: string) => `[${inner.replace(/\s+/g, " ").trim()}]`);
 }
 
-function curl(url: string, body: unknown): string {
-  return [
-    `curl ${url} \\`,
-    '  -H "Authorization: Bearer $WAYPOST_API_KEY" \\',
-    '  -H "Content-Type: application/json" \\',
-    `  -d ${shellQuoted(json(body, 2))}`,
-  ].join("\n");
+/** What is sent, and what comes: a form where there is a file, bytes where they are saved. */
+interface Shown { url: string; body: unknown; fields: [string, string][]; file?: string; saved?: string; streams: boolean }
+
+function curl({ url, body, fields, file, saved }: Shown): string {
+  const sent = file
+    ? [...fields.map(([name, value]) => `-F ${shellQuoted(`${name}=${value}`)}`), `-F ${shellQuoted(`file=@${file}`)}`]
+    : ['-H "Content-Type: application/json"', `-d ${shellQuoted(json(body, 2))}`];
+  const lines = [`curl ${url}`, '-H "Authorization: Bearer $WAYPOST_API_KEY"', ...sent, ...(saved ? [`-o ${saved}`] : [])];
+  return lines.join(" \\\n  ");
 }
 
-function python(url: string, body: unknown, streams: boolean): string {
+function python({ url, body, file, saved, streams }: Shown): string {
   const read = streams
     ? 'for line in response.iter_lines():\n    if line.startswith(b"data: ") and line != b"data: [DONE]":\n        for choice in json.loads(line[6:])["choices"]:\n            print(choice["delta"].get("content") or "", end="", flush=True)'
-    : "print(response.json())";
+    : saved ? `with open(${JSON.stringify(saved)}, "wb") as file:\n    file.write(response.content)` : "print(response.json())";
+  const sent = file
+    ? `data=${pythonLiteral(body, "    ")},\n    files={"file": open(${JSON.stringify(file)}, "rb")},`
+    : `json=${pythonLiteral(body, "    ")},`;
   return `${streams ? "import json\n" : ""}import os
 
 import requests
@@ -74,23 +79,29 @@ import requests
 response = requests.post(
     ${JSON.stringify(url)},
     headers={"Authorization": "Bearer " + os.environ["WAYPOST_API_KEY"]},
-    json=${pythonLiteral(body, "    ")},${streams ? "\n    stream=True," : ""}
+    ${sent}${streams ? "\n    stream=True," : ""}
 )
 response.raise_for_status()
 ${read}`;
 }
 
-function javascript(url: string, body: unknown, streams: boolean): string {
+function javascript({ url, body, fields, file, saved, streams }: Shown): string {
   const read = streams
     ? 'for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {\n  process.stdout.write(chunk);\n}'
-    : "console.log(await response.json());";
-  return `const response = await fetch(${JSON.stringify(url)}, {
+    : saved ? `await writeFile(${JSON.stringify(saved)}, Buffer.from(await response.arrayBuffer()));` : "console.log(await response.json());";
+  const imports = [...(file ? ["openAsBlob"] : []), ...(saved ? ["writeFile"] : [])];
+  const head = imports.map((name) => `import { ${name} } from "node:fs${name === "writeFile" ? "/promises" : ""}";\n`).join("");
+  const form = file
+    ? `const form = new FormData();\n${fields.map(([name, value]) => `form.append(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`).join("")}form.append("file", await openAsBlob(${JSON.stringify(file)}), ${JSON.stringify(file)});\n`
+    : "";
+  const type = file ? "" : '\n    "Content-Type": "application/json",';
+  const sent = file ? "form" : `JSON.stringify(${json(body, 2).replaceAll("\n", "\n  ")})`;
+  return `${head}${head ? "\n" : ""}${form}const response = await fetch(${JSON.stringify(url)}, {
   method: "POST",
   headers: {
-    Authorization: \`Bearer \${process.env.WAYPOST_API_KEY}\`,
-    "Content-Type": "application/json",
+    Authorization: \`Bearer \${process.env.WAYPOST_API_KEY}\`,${type}
   },
-  body: JSON.stringify(${json(body, 2).replaceAll("\n", "\n  ")}),
+  body: ${sent},
 });
 if (!response.ok) throw new Error(await response.text());
 ${read}`;
@@ -99,11 +110,13 @@ ${read}`;
 /** The request in a language, and how many values were left out of it for being many. */
 export function codeOf(language: Language, routerUrl: string, call: Call): { code: string; left: number } {
   const { value, left } = elided(call.body);
-  const url = routerUrl + call.path;
-  const streams = call.body.stream === true;
+  const fields = Object.entries(call.body).map(([name, one]): [string, string] => [name, String(one)]);
+  const shown: Shown = { url: routerUrl + call.path, body: value, fields, streams: call.body.stream === true };
+  if (call.file) shown.file = call.file.name;
+  if (call.saved) shown.saved = call.saved;
   switch (language) {
-    case "curl": return { code: curl(url, value), left };
-    case "Python": return { code: python(url, value, streams), left };
-    default: return { code: javascript(url, value, streams), left };
+    case "curl": return { code: curl(shown), left };
+    case "Python": return { code: python(shown), left };
+    default: return { code: javascript(shown), left };
   }
 }

@@ -7,7 +7,11 @@ import type { Call } from "./request";
 export interface OneAnswer<Answer> { send: (request: Call, show: (answer: Answer) => void) => Promise<void> }
 
 /** The page's Send, Stop, error and report, for calls that do not stream. */
-export function oneAnswer<Answer extends { route?: Route }>(root: HTMLElement, settings: Settings): OneAnswer<Answer> {
+export function oneAnswer<Answer extends { route?: Route }>(
+  root: HTMLElement,
+  settings: Settings,
+  read: (response: Response) => Promise<Answer> = async (response) => (await response.json()) as Answer,
+): OneAnswer<Answer> {
   const sendButton = find<HTMLButtonElement>(root, "[data-send]");
   const stopButton = find<HTMLButtonElement>(root, "[data-stop]");
   const failure = find<HTMLElement>(root, "[data-error]");
@@ -23,7 +27,7 @@ export function oneAnswer<Answer extends { route?: Route }>(root: HTMLElement, s
       stopButton.hidden = false;
       root.setAttribute("aria-busy", "true");
       try {
-        const answer = (await (await call(request.path, request.body, controller.signal)).json()) as Answer;
+        const answer = await read(await call(request, controller.signal));
         show(answer);
         if (answer.route) showRoute(find(root, "[data-report]"), answer.route, settings);
       } catch (error) {

@@ -24,12 +24,13 @@ export function quoteLine(line: HTMLElement, settings: Settings, asked: () => As
     const mine = ++latest;
     if (!call) return;
     const question = quotedCall(call);
-    const said = JSON.stringify(question);
+    const { file } = question;
+    const said = JSON.stringify([question.path, question.body, file?.name, file?.size, file?.lastModified]);
     if (said === shown) return;
     try {
-      const [found, measured] = await Promise.all([quote(question.path, question.body), measuredOf(model)]);
+      const [found, measured] = await Promise.all([quote(question), measuredOf(model)]);
       if (mine !== latest) return;
-      line.textContent = quoteText(found, measured, settings.words);
+      line.textContent = quoteText(found, measured, settings.words, settings.words.unit);
       shown = said;
     } catch (error) {
       if (mine !== latest) return;

@@ -13,7 +13,8 @@ export interface ChatSettings {
   more: Record<string, Value>;
 }
 
-export interface Call { path: string; body: Record<string, unknown> }
+/** With a `file` it is a form, whose other fields are `body`. `saved` names the file that an answer of bytes is saved as. */
+export interface Call { path: string; body: Record<string, unknown>; file?: File; saved?: string }
 
 /** A person's message, with images where there are some (data URLs). */
 export function userMessage(text: string, images: string[]): Message {
@@ -46,6 +47,26 @@ export function chatCall(model: string, provider: string, history: Message[], se
 
 export function embeddingsCall(model: string, input: string[]): Call {
   return { path: "/v1/embeddings", body: { model, input } };
+}
+
+export function rerankCall(model: string, query: string, documents: string[]): Call {
+  return { path: "/v1/rerank", body: { model, query, documents } };
+}
+
+export function moderationCall(model: string, input: string): Call {
+  return { path: "/v1/moderations", body: { model, input } };
+}
+
+export function imageCall(model: string, prompt: string, size: string): Call {
+  return { path: "/v1/images/generations", body: { model, prompt, n: 1, size, response_format: "b64_json" } };
+}
+
+export function speechCall(model: string, input: string, voice: string): Call {
+  return { path: "/v1/audio/speech", body: { model, input, voice, response_format: "wav" }, saved: "speech.wav" };
+}
+
+export function transcriptionCall(model: string, file: File, language: string): Call {
+  return { path: "/v1/audio/transcriptions", body: { model, ...(language ? { language } : {}) }, file };
 }
 
 export function inferCall(model: string, inputs: SentTensor[]): Call {

@@ -130,7 +130,7 @@ export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane
   };
 
   const stream = async (request: Call, node: HTMLElement, signal: AbortSignal): Promise<string> => {
-    const [response, { showMarkdown, offerCopies }] = await Promise.all([call(request.path, request.body, signal), formatter()]);
+    const [response, { showMarkdown, offerCopies }] = await Promise.all([call(request, signal), formatter()]);
     let answer = "", frame = 0;
     const draw = (): void => {
       // Whoever has scrolled back to read is left there.

@@ -13,15 +13,16 @@ function fact(name: string, value: string): HTMLElement {
   return group;
 }
 
-function facts(route: Route, labels: Labels): HTMLElement {
+function facts(route: Route, labels: Labels, unit?: string): HTMLElement {
   const list = element("dl", "facts");
   const { usage } = route;
   list.append(
     fact(labels.labelServed ?? "", `${route.worker} · ${route.hardware}`),
     fact(labels.labelCost ?? "", `$${decimal(Number(route.cost_usd), 2, 9)}`),
   );
-  if (usage.rows > 0) list.append(fact(labels.labelRows ?? "", String(usage.rows)));
-  if (usage.prompt_tokens + usage.cached_tokens + usage.completion_tokens > 0) {
+  const counted = usage.rows || (unit ? usage.images : 0);
+  if (counted > 0) list.append(fact(unit ?? labels.labelRows ?? "", String(counted)));
+  if (!unit && usage.prompt_tokens + usage.cached_tokens + usage.completion_tokens > 0) {
     const tokens = `${usage.prompt_tokens + usage.cached_tokens} → ${usage.completion_tokens}`;
     list.append(fact(labels.labelTokens ?? "", tokens));
     const generating = (route.total_ms - route.ttft_ms) / 1000;
@@ -164,7 +165,7 @@ export function showRoute(target: HTMLElement, route: Route, settings: Settings)
   const labels = target.dataset;
   const parts: HTMLElement[] = [];
   if (route.emulated) parts.push(element("p", "notice notice-signal", labels.labelEmulated));
-  parts.push(facts(route, labels), waterfall(route, labels, settings));
+  parts.push(facts(route, labels, settings.words.unit), waterfall(route, labels, settings));
   parts.push(...retries(route, settings.words).map((said) => element("p", "small", said)));
   parts.push(
     element("h3", "", labels.labelWhy),
@@ -173,9 +174,25 @@ export function showRoute(target: HTMLElement, route: Route, settings: Settings)
     element("p", "soft small", labels.labelLegend),
     ...engines(route, labels, settings),
   );
-  const link = element("a", "small", labels.labelRecord);
-  link.setAttribute("href", `/usage/${route.request_id}`);
-  parts.push(link);
+  parts.push(recordLink(route.request_id, labels));
   target.replaceChildren(...parts);
   target.hidden = false;
+}
+
+/** The report of an answer of bytes, which has no room for a route: what its headers say. */
+export function showHeaders(target: HTMLElement, headers: Headers): void {
+  const labels = target.dataset;
+  const list = element("dl", "facts");
+  list.append(fact(labels.labelServed ?? "", headers.get("x-route-worker") ?? ""));
+  const total = /total;dur=([\d.]+)/.exec(headers.get("server-timing") ?? "")?.[1];
+  if (total) list.append(fact(labels.labelFirst ?? "", milliseconds(Number(total))));
+  const emulated = headers.get("x-route-emulated") ? [element("p", "notice notice-signal", labels.labelEmulated)] : [];
+  target.replaceChildren(...emulated, list, recordLink(headers.get("x-request-id") ?? "", labels));
+  target.hidden = false;
+}
+
+function recordLink(requestId: string, labels: Labels): HTMLElement {
+  const link = element("a", "small", labels.labelRecord);
+  link.setAttribute("href", `/usage/${requestId}`);
+  return link;
 }
