@@ -114,12 +114,12 @@ def test_no_page_has_a_serious_barrier(
             page.goto(local_stack.web_url + path)
             found[name] = violations(page)
             found[name] += cut_off(page)
-            width = page.evaluate(WIDEST)
-            if width > 0:
-                found[name].append(f"scrolls sideways by {width} px")
             shifted = page.evaluate("window.shifted")
             if shifted > SHIFT_MAX:
                 found[name].append(f"moves while it loads: {shifted:.2f}")
+            width = page.evaluate(WIDEST)
+            if width > 0:
+                found[name].append(f"scrolls sideways by {width} px")
             found[name] += said_in_console
             said_in_console.clear()
     assert {name: said for name, said in found.items() if said} == {}
