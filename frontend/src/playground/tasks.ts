@@ -20,10 +20,10 @@ interface Answer {
   route?: Route;
 }
 
-/** How a task is asked by its form (null while a field is missing), and what is shown of its answer. */
+/** How a task is asked by its form (null while a field is missing), and what is shown of the answer to a call. */
 interface Task {
   asked: (model: string, field: (name: string) => string, file: File | null) => Call | null;
-  shown: (answer: Answer, field: (name: string) => string, words: Words) => HTMLElement[];
+  shown: (answer: Answer, call: Call, words: Words) => HTMLElement[];
 }
 
 /** The texts of a field, one a line. */
@@ -44,8 +44,8 @@ const TASKS: Record<TaskKind, Task> = {
       const documents = lines(field("documents"));
       return field("query") && documents.length ? rerankCall(model, field("query"), documents) : null;
     },
-    shown: ({ results = [] }, field, words) => {
-      const documents = lines(field("documents"));
+    shown: ({ results = [] }, { body }, words) => {
+      const documents = body.documents as string[];
       const rows = results.map(({ index = 0, relevance_score = 0 }) => ({ name: documents[index] ?? "", figures: [decimal(relevance_score, 4)] }));
       return [figureTable([words.document ?? "", words.score ?? ""], rows)];
     },
@@ -62,7 +62,7 @@ const TASKS: Record<TaskKind, Task> = {
   },
   image: {
     asked: (model, field) => (field("prompt") ? imageCall(model, field("prompt"), field("size")) : null),
-    shown: ({ data = [] }, field) => data.map(({ b64_json, url }) => picture(b64_json ? `data:image/png;base64,${b64_json}` : url ?? "", field("prompt"))),
+    shown: ({ data = [] }, { body }) => data.map(({ b64_json, url }) => picture(b64_json ? `data:image/png;base64,${b64_json}` : url ?? "", String(body.prompt))),
   },
   speech: {
     asked: (model, field) => (field("input") && field("voice") ? speechCall(model, field("input"), field("voice")) : null),
@@ -108,7 +108,7 @@ export function task(kind: TaskKind): (root: HTMLElement, settings: Settings) =>
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const request = take();
-      if (request) void send(request, (answer) => { result.replaceChildren(...shown(answer, field, settings.words)); });
+      if (request) void send(request, (answer) => { result.replaceChildren(...shown(answer, request, settings.words)); });
     });
     requote();
   };
