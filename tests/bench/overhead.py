@@ -53,18 +53,18 @@ KEY = "k"
 WARM_UP_S = 1.0
 MARKERS = "<!-- overhead: begin -->", "<!-- overhead: end -->"
 STEPS = (
-    ("HTTP of the client", r"ingress/(http|exchange|request_target)"),
+    ("HTTP of the client", r"ingress/http/"),
     ("paths and parsing", r"ingress/|domain/ids"),
-    ("authenticate", r"pipeline/authenticate|domain/keys"),
-    ("plan", r"pipeline/(plan|eligibility|sizing|utility|routing_table)|domain/pricing"),
-    ("journal", r"metering/(journal|settler)"),
-    ("hold", r"metering/"),
-    ("schedule", r"scheduling/|pipeline/dispatch"),
-    ("attempts", r"pipeline/(attempts|race)"),
-    ("worker's protocol", r"upstream/openai_http|upstream/sse"),
+    ("authenticate", r"pipeline/access/|domain/keys"),
+    ("plan", r"pipeline/plans/|domain/pricing"),
+    ("hold and count tokens", r"pipeline/holds/|metering/(vault|lease)"),
+    ("journal", r"metering/"),
+    ("schedule", r"scheduling/|pipeline/attempts/dispatch"),
+    ("attempts", r"pipeline/attempts/"),
+    ("worker's protocol", r"upstream/openai_http|upstream/sse|contracts/bodies/"),
     ("HTTP of the worker", r"upstream/"),
-    ("settle and record", r"pipeline/(settle|trace)|app\.py|contracts/"),
-    ("answer's headers", r"pipeline/route_report"),
+    ("answer's headers and cost", r"pipeline/settlement/route_report|contracts/cost"),
+    ("settle and record", r"pipeline/(settlement|recorders)/|compose\.py|contracts/"),
     ("the line itself", r"pipeline/gateway"),
 )
 LOOP = "event loop and sockets"
