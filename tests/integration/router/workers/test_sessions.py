@@ -114,9 +114,8 @@ def test_later_turns_go_back_to_where_their_beginning_is(client: openai.OpenAI) 
         for before, cached in zip(session.prompts, session.cached[1:], strict=False)
     ]
     assert all(session.cached[0] < 0.2 * session.prompts[0] for session in sessions)
-    # Not each: one that is disturbed looks slow, and another is worth computing some of it again.
-    # A first turn that was sent twice left its prompt on both engines, but its answer on one.
-    assert statistics.median(found) > 0.8
+    # Not each: one that is disturbed looks slow, and another is worth computing it again.
+    assert statistics.median(found) > 0.9
     cold_s = statistics.median(session.firsts_s[0] for session in sessions)
     later_s = statistics.median(one for session in sessions for one in session.firsts_s[1:])
     assert later_s < cold_s / 2
