@@ -17,7 +17,7 @@ from router.scheduling.worker_models.slots import SlotWorker
 from router.scheduling.worker_models.worker_model import Bounds, EndpointModel, Run, WorkerModel
 
 LESSON_SPACING_S = 0.01
-"""How far apart requests begin whose answers are learned from. A lesson takes about as long as all
+"""How far apart requests begin whose ends are learned from. A lesson takes about as long as all
 else that is done about a call here, and many in a moment say the same. It is decided as a request
 begins, so that quick answers do not teach more often than slow ones.
 """
@@ -32,7 +32,7 @@ class Attempt:
     ``run`` is the endpoint model's record of it, and ``twin`` is the other attempt of a hedge, of
     which the second ``is_hedge``. ``answering`` says that its first byte is on its way to the
     client. ``cached_tokens`` is how much of its prompt the endpoint should have had. ``teaches``
-    says whether its answer is to be learned from.
+    says whether its end is to be learned from.
     """
 
     __slots__ = (
@@ -64,7 +64,7 @@ class Attempt:
         self.cached_tokens = cached_tokens
         self.dispatched_s = now_s
         self.run: Run = endpoint.model.begin(ticket, work, cached_tokens, now_s)
-        self.teaches = endpoint.is_to_teach(now_s)
+        self.teaches = endpoint.takes_lesson(now_s)
         self.twin: Attempt | None = None
         self.answering = False
         self.is_hedge = False
@@ -251,8 +251,10 @@ class EndpointState:
         """Seconds that a request takes here once it may begin."""
         return self.model.service_s(ticket)
 
-    def is_to_teach(self, now_s: float) -> bool:
-        """Whether the answer to a request that begins now is to be learned from."""
+    def takes_lesson(self, now_s: float) -> bool:
+        """Whether the end of a request that begins now is to be learned from. Asked once for each:
+        if so, the next lesson is a while away.
+        """
         if now_s - self._lesson_s < LESSON_SPACING_S and self.estimate.samples >= LESSONS_MIN:
             return False
         self._lesson_s = now_s
