@@ -31,14 +31,10 @@ from marketplace.catalog.models import (
 )
 from marketplace.catalog.services import offer_create
 from marketplace.demo.fleet import FleetEngine, FleetWorker
-from marketplace.demo.offering import (
-    EMULATED_MODELS,
-    POOLS,
-    PROVIDERS,
-    REAL_MODELS,
-    USD,
-    DemoModel,
-)
+from marketplace.demo.offering.emulated import EMULATED_MODELS
+from marketplace.demo.offering.entries import USD, DemoModel
+from marketplace.demo.offering.pools import POOLS, PROVIDERS
+from marketplace.demo.offering.real import REAL_MODELS
 from marketplace.pipelines.services import pipeline_apply
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.services import snapshot_publish

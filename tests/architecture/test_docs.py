@@ -21,7 +21,9 @@ from deploy.docs.__main__ import PAGES as TOP_PAGES
 from deploy.local.home import secrets
 from marketplace.config.navigation import SECTIONS
 from marketplace.config.urls import api as urls_api
-from marketplace.demo.offering import EMULATED_MODELS, POOLS, REAL_MODELS
+from marketplace.demo.offering.emulated import EMULATED_MODELS
+from marketplace.demo.offering.pools import POOLS
+from marketplace.demo.offering.real import REAL_MODELS
 from marketplace.demo.services import PIPELINE
 from marketplace.routing.models import PolicyKind
 from router.contracts.openai_error import TYPES

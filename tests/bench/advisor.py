@@ -13,7 +13,7 @@ from random import Random
 
 from msgspec import Struct
 
-from marketplace.demo.offering import POOLS
+from marketplace.demo.offering.pools import POOLS
 from marketplace.planning.advisor.answer import undominated
 from marketplace.planning.advisor.fleets.emulation import emulate
 from marketplace.planning.advisor.fleets.option import Evidence, Option, kind_of

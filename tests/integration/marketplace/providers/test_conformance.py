@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from marketplace.demo.offering import REAL_MODELS
+from marketplace.demo.offering.real import REAL_MODELS
 from marketplace.providers.conformance.checks import ADVICE, LABELS, Check, advice_text
 from marketplace.providers.conformance.findings import Finding, Target
 from marketplace.providers.conformance.openai.chat import SLOTS_FILLED_MAX

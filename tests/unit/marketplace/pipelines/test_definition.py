@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from marketplace.catalog.models import AIModel
-from marketplace.demo.offering import REAL_MODELS
+from marketplace.demo.offering.real import REAL_MODELS
 from marketplace.demo.services import PIPELINE
 from marketplace.pipelines.definition import (
     BYTES_MAX,

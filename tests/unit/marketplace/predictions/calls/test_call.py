@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from marketplace.catalog.models import AIModel
-from marketplace.demo.offering import EMULATED_MODELS, REAL_MODELS
+from marketplace.demo.offering.emulated import EMULATED_MODELS
+from marketplace.demo.offering.real import REAL_MODELS
 from marketplace.predictions.calls.call import (
     CHAT,
     COMPLETION,
