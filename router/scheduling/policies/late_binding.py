@@ -75,7 +75,8 @@ def _latency_s(ticket: Ticket, state: EndpointState, now_s: float) -> float:
 
 def _wished(ticket: Ticket, sort: Sort, state: EndpointState, now_s: float) -> float:
     latency_s = _latency_s(ticket, state, now_s)
-    lateness_s = now_s + latency_s - min(ticket.deadline_s, ticket.expires_s)
+    begins_s = max(state.worker.model.planned_s, now_s)
+    lateness_s = max(now_s + latency_s - ticket.deadline_s, begins_s - ticket.expires_s)
     if lateness_s > 0:
         return TOO_LATE + lateness_s
     latency_s += ticket.penalty_s.get(state.id, 0.0)

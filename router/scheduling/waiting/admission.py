@@ -70,13 +70,13 @@ class Admission:
         own = len(self._queue.peers(ticket))
         if not may_wait(own, len(self._queue), self._queue_max):
             return Reject(ticket, RejectReason.QUEUE_FULL, max(waiting_s, RETRY_AFTER_MIN_S))
-        deadline_s = min(ticket.deadline_s, ticket.expires_s)
-        late_s = lateness_s(ticket.work, deadline_s, waiting_s, usable, now_s)
-        if late_s <= 0:
+        # A deadline is for the answer, but a wait is over as the answer begins, however long it is.
+        late_s = lateness_s(ticket.work, ticket.deadline_s, waiting_s, usable, now_s)
+        over_s = now_s + waiting_s - ticket.expires_s
+        if max(late_s, over_s) <= 0:
             return None
-        is_deadline = ticket.deadline_s <= ticket.expires_s
-        reason = RejectReason.DEADLINE if is_deadline else RejectReason.EXPIRED
-        return Reject(ticket, reason, max(late_s, RETRY_AFTER_MIN_S))
+        reason = RejectReason.DEADLINE if late_s > over_s else RejectReason.EXPIRED
+        return Reject(ticket, reason, max(late_s, over_s, RETRY_AFTER_MIN_S))
 
     def given_up(self, queued: QueuedTicket, now_s: float) -> Reject:
         """A ticket, no longer in the queue, has waited for as long as makes sense."""

@@ -38,6 +38,13 @@ def test_of_those_that_cost_the_same_the_quicker_is_taken() -> None:
     assert dispatched(made.arrive(wish, 0.0)) == ["quick"]
 
 
+def test_by_price_the_cheap_one_is_taken_even_if_its_answer_takes_longer_than_a_wait() -> None:
+    made = scheduler(endpoint("cheap", service_ms=60_000), endpoint("dear", service_ms=40_000))
+    cost_nano = {"cheap": 1.0, "dear": 2.0}
+    wish = ticket("t", "cheap", "dear", sort=Sort.PRICE, cost_nano=cost_nano, patience_s=30)
+    assert dispatched(made.arrive(wish, 0.0)) == ["cheap"]
+
+
 def test_by_price_a_ticket_waits_for_the_cheap_one_while_there_is_time() -> None:
     made = scheduler(endpoint("cheap", service_ms=1000), endpoint("dear", service_ms=50))
     running = [place(made, name, "cheap") for name in "xy"]

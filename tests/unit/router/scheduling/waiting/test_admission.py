@@ -59,6 +59,15 @@ def test_a_request_that_returns_after_retry_after_is_admitted() -> None:
     assert not [d for d in made.arrive(again, now_s) if isinstance(d, Reject)]
 
 
+def test_a_request_may_wait_for_an_answer_that_takes_longer_than_its_wait() -> None:
+    made = full("a", service_ms=40_000)
+    assert made.arrive(ticket("t", "a", patience_s=30), 0.0) == []
+    (late,) = made.arrive(ticket("u", "a", patience_s=30), 0.0)
+    assert isinstance(late, Reject)
+    assert late.reason is RejectReason.EXPIRED
+    assert late.retry_after_s == pytest.approx(10)
+
+
 def test_a_deadline_that_passes_in_the_queue_is_told_as_that() -> None:
     made = full("a")
     made.arrive(ticket("t", "a", deadline_s=1.2), 0.0)
