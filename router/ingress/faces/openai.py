@@ -22,7 +22,7 @@ from router.ingress.faces.bodies import TEXT_ALONE, TRUNCATED, Body
 from router.ingress.faces.face import Arrival
 from router.ingress.unfit import unfit
 
-ASIDE_FIELDS = ("documents", "functions", "response_format", "suffix")
+ASIDE_FIELDS = frozenset({"documents", "functions", "response_format", "suffix"})
 """Fields besides messages and tools that a template may put into a prompt."""
 
 TEMPLATE_TOKENS_MAX = 256
@@ -86,7 +86,7 @@ def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
     prompt_bytes = len(memoryview(fields[kind.prompt]))
     if asked.tokens_listed:
         prompt_bytes = asked.tokens_listed * BYTES_PER_TOKEN
-    image_bytes = sum(len(url) for url in asked.images)
+    image_bytes = sum(map(len, asked.images))
     # Templates put more than the messages into a prompt (tools, schemas).
     tokens_max = (
         len(body) - image_bytes + len(asked.images) * IMAGE_TOKENS_MAX + TEMPLATE_TOKENS_MAX
@@ -104,7 +104,7 @@ def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
         arrived_s=arrival.arrived_s,
         created_at_ms=arrival.created_at_ms,
         prompt_bytes=prompt_bytes - image_bytes + len(memoryview(fields.get("tools", b""))),
-        aside_bytes=sum(len(memoryview(fields.get(name, b""))) for name in ASIDE_FIELDS),
+        aside_bytes=sum(len(memoryview(fields[name])) for name in ASIDE_FIELDS & fields.keys()),
         prompt_tokens_min=0 if TRUNCATED in fields else asked.tokens_min,
         modalities=asked.modalities,
         completion_tokens_asked=_tokens_asked(known, shape),
