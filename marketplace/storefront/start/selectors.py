@@ -7,6 +7,7 @@ from marketplace.catalog.selectors import models_published
 from marketplace.storefront.browse.listing import Listing, listings, sort_models
 from marketplace.usage.decisions.tries import places, reasons, tries
 from marketplace.usage.models import UsageEvent
+from router.domain.outcome import Outcome
 
 TRIED_MAX = 10
 """The cheapest models of a kind that are looked at for one that can be called."""
@@ -15,7 +16,9 @@ REASONS_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class SeenCall:
-    """An organisation's last call, and why it went where it did."""
+    """An organisation's last call, and why it went where it did. ``is_first`` says that no other
+    call of theirs was answered.
+    """
 
     event: UsageEvent
     is_first: bool
@@ -36,13 +39,13 @@ def model_to_try() -> Listing | None:
 
 def call_seen(organisation_id: int) -> SeenCall | None:
     """The organisation's last call; None before its first."""
-    calls = UsageEvent.objects.filter(organisation_id=organisation_id).order_by("-request_id")[:2]
-    if not calls:
+    calls = UsageEvent.objects.filter(organisation_id=organisation_id).order_by("-request_id")
+    event = calls.first()
+    if event is None:
         return None
-    event = calls[0]
     return SeenCall(
         event,
-        is_first=len(calls) == 1,
+        is_first=not calls.filter(outcome=Outcome.COMPLETED).exclude(pk=event.pk).exists(),
         reasons=reasons(places(event.candidates), tries(event.attempts))[:REASONS_SHOWN],
         deployment=Deployment.objects.filter(pk=event.deployment_id)
         .select_related("provider", "pool")

@@ -79,6 +79,8 @@ def test_a_newcomer_is_answered_within_six_clicks_and_a_minute(
     page.get_by_role("button", name="Create the organisation").click()
     expect(page.locator("#new-key")).to_contain_text("wp_live_")
     page.get_by_role("button", name="Send it from here").click()
+    # Not the notice with the router's refusal, whose words a failure shows.
+    expect(page.locator("[data-answer]:visible, [data-failed]:visible")).to_have_class("bubble")
     seen = page.locator("#first-call")
     expect(seen).to_contain_text("We saw your first call")
     took_s = time.monotonic() - begun_s

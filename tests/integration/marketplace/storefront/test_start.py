@@ -10,6 +10,7 @@ from marketplace.catalog.services import offer_publish
 from marketplace.storefront.start.pages import LOOKS_MAX
 from marketplace.storefront.start.selectors import model_to_try
 from router.domain.keys import KEY_PREFIX
+from router.domain.outcome import Outcome
 from router.domain.pricing import Price
 from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop, signed_in
@@ -66,6 +67,19 @@ def test_the_page_waits_for_the_first_call_and_says_where_it_went(shop: Shop) ->
     assert POLLS not in seen.text
     settled_call(shop)
     assert "We saw your call" in client.get("/start").text
+
+
+def test_after_a_call_that_failed_the_page_waits_for_the_next_one(shop: Shop) -> None:
+    client = signed_in(shop.owner)
+    settled_call(shop, outcome=Outcome.REJECTED, http_status=503)
+    failed = client.get("/start/call?look=1")
+    assert "Not run" in failed.text
+    assert "HTTP status 503" in failed.text
+    assert POLLS in failed.text
+    settled_call(shop)
+    answered = client.get("/start/call?look=2")
+    assert "We saw your first call" in answered.text
+    assert POLLS not in answered.text
 
 
 def test_a_page_that_is_left_open_stops_to_ask(shop: Shop) -> None:
