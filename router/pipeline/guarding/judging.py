@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Coroutine
+from math import ceil
 from typing import Protocol
 
 import msgspec
@@ -211,7 +212,8 @@ class Guarding:
             texts=len(texts),
             wishes=Wishes(
                 data_collection=call.wishes.data_collection,
-                deadline_ms=max(int(left_s * 1e3), 1),
+                # Not over before its call is, which says that the deadline was missed.
+                deadline_ms=max(ceil(left_s * 1e3), 1),
                 priority=call.wishes.priority,
             ),
             fields={"model": Raw(_encode(guard.model)), "input": Raw(given)},

@@ -1,7 +1,9 @@
 """A guard's judgement: a call of its own before a call or after it, for who asked and no others."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -184,6 +186,20 @@ async def test_a_judgement_keeps_the_calls_deadline(passes: bool) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (408, "deadline_exceeded")
     assert judge.calls[0].wishes.deadline_ms <= 50
     assert not judge.chats
+
+
+async def test_a_judgement_is_not_over_before_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, now_s = Judge(), time.monotonic()
+    line = Line(judge, catalog=catalog(BOTH))
+    grant = line.gateway.authenticate(f"Bearer {KEY}")
+    monkeypatch.setattr(
+        judging, "time", SimpleNamespace(monotonic=lambda: now_s, time_ns=time.time_ns)
+    )
+    # 950.9 ms are left: in whole milliseconds, the judgement may have one more, but not one less.
+    call = structs.replace(chat(provider={"deadline_ms": 1_000}), arrived_s=now_s - 0.0491)
+    await line.gateway.guarding.judge_answer(grant, call, lambda: ["well"], Trace(call))
+    (judgement,) = judge.calls
+    assert judgement.wishes.deadline_ms == 951
 
 
 async def test_a_stream_that_began_in_time_is_judged_after_its_deadline() -> None:
