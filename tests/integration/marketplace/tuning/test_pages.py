@@ -20,7 +20,7 @@ from marketplace.tuning.services import (
     tuning_of,
 )
 from tests.integration.marketplace.shop import Shop, signed_in
-from tests.integration.marketplace.tuning.test_tuning import (
+from tests.integration.marketplace.tuning.looping import (
     around,
     calls,
     running_trial,
@@ -30,11 +30,6 @@ from tests.integration.marketplace.tuning.test_tuning import (
 pytestmark = pytest.mark.usefixtures("kept_shop")
 
 ROUTE = "/routes/author/slug"
-
-
-@pytest.fixture
-def staff(shop: Shop) -> User:
-    return User.objects.create_user("staff@example.com", is_staff=True)
 
 
 @pytest.fixture

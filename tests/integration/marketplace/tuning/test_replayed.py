@@ -20,14 +20,9 @@ from marketplace.tuning.services import canary_start, tuning_of, tuning_set
 from marketplace.tuning.telemetry import Window, placed_since
 from tests.integration.marketplace.recorded import lived
 from tests.integration.marketplace.shop import Shop, signed_in
-from tests.integration.marketplace.tuning.test_tuning import calls, no_replay, proposed
+from tests.integration.marketplace.tuning.looping import calls, no_replay, proposed
 
 pytestmark = pytest.mark.usefixtures("kept_shop")
-
-
-@pytest.fixture
-def staff(shop: Shop) -> User:
-    return User.objects.create_user("staff@example.com", is_staff=True)
 
 
 def automatic(shop: Shop, staff: User) -> None:

@@ -32,7 +32,7 @@ from marketplace.tuning.telemetry import (
 )
 from marketplace.usage.models import UsageEvent
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.tuning.test_tuning import (
+from tests.integration.marketplace.tuning.looping import (
     around,
     believed,
     calls,
@@ -46,11 +46,6 @@ from tests.integration.marketplace.tuning.test_tuning import (
 
 pytestmark = pytest.mark.usefixtures("kept_shop")
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def staff(shop: Shop) -> User:
-    return User.objects.create_user("staff@example.com", is_staff=True)
 
 
 @pytest.fixture(autouse=True)

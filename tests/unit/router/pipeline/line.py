@@ -35,7 +35,7 @@ from router.pipeline.recorders.history import Histories
 from router.pipeline.recorders.meters import Meters
 from router.pipeline.recorders.recent import RecentCalls
 from router.pipeline.settlement.route_report import Report
-from router.ports.upstream import Answer, StreamPart, Upstream
+from router.ports.upstream import Answer, StreamPart, Upstream, UpstreamFailed
 from router.scheduling.estimates.tokens import TokenEstimates
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.waiting.starting import Starts
@@ -50,6 +50,10 @@ FUNDS_NANO = 1_000_000_000
 PRICE = Price(3, prompt_nano_per_million=10**9, completion_nano_per_million=2 * 10**9)
 USED = Usage(prompt_tokens=10, completion_tokens=4)
 COST_NANO = 10 * 1_000 + 4 * 2_000
+ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
+TOKENS = [StreamPart(b"data: one\n\n", 1), StreamPart(b"data: two\n\n", 1)]
+LAST = StreamPart(b"data: end\n\n", 0, USED, "stop", done=True)
+BROKEN = UpstreamFailed("reset")
 NOTHING_LEARNED = Holding(WorkerCounts(), TokenEstimates())
 
 Step = StreamPart | Exception | asyncio.Event

@@ -23,7 +23,7 @@ from tests.backend import running
 from tests.databases import as_services, named
 from tests.embedded import wait_until
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.tuning.test_tuning import around, calls, running_trial
+from tests.integration.marketplace.tuning.looping import around, calls, running_trial
 from tests.patience import PATIENCE_S
 from workers.celery_app import app
 
