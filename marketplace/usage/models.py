@@ -85,6 +85,7 @@ class UsageEvent(models.Model):
     why = models.TextField(default="", db_default="")
     masked = models.TextField(default="", db_default="")
     guarded = models.TextField(default="", db_default="")
+    error = models.TextField(default="", db_default="")
     app = models.TextField(default="", db_default="")
     app_title = models.TextField(default="", db_default="")
     provider_account_id = models.BigIntegerField()

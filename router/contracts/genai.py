@@ -50,7 +50,7 @@ def call_attributes(record: UsageRecord) -> Attributes:
     if record.worker_id:
         attributes |= {"waypost.worker": record.worker_id, "waypost.pool": record.pool}
     if record.outcome != Outcome.COMPLETED:
-        attributes["error.type"] = record.outcome
+        attributes["error.type"] = record.error or record.outcome
     return attributes
 
 

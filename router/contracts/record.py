@@ -112,6 +112,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     caller's span. ``asked`` is what the call named if that was no model, ``why`` how its model was
     chosen then. ``masked`` is what personal data was masked, like ``card=1, email=2``, without the
     values. ``guarded`` is what guardrails found, like ``input=passed, output=flagged:hate``.
+    ``error`` is the code of the error that the call ended with, "" without one.
     ``app`` is the host of the application that made the call, as its caller says.
     ``policy_id`` is the policy version that placed the call. ``place`` (from 1) and
     ``eta_ms`` are what it could expect as it began to wait; both are 0 if it did not.
@@ -162,6 +163,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     why: str = ""
     masked: str = ""
     guarded: str = ""
+    error: str = ""
     attempts: tuple[AttemptRecord, ...] = ()
     candidates: Candidates = NO_CANDIDATES
     schema: int = RECORD_SCHEMA

@@ -152,6 +152,7 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
         "cancelled": record.outcome == Outcome.CLIENT_GONE,
         "outcome": record.outcome,
         "status": record.http_status,
+        "error": record.error or None,
         "finish_reason": record.finish_reason or None,
         "asked": record.asked or None,
         "why": record.why or None,

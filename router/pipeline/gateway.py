@@ -17,6 +17,7 @@ from router.domain.errors import (
     CreditExhausted,
     CreditUsedUp,
     DeadlineExceeded,
+    InternalError,
     SnapshotUnavailable,
     StreamBroken,
     StreamTooLong,
@@ -182,10 +183,11 @@ class Gateway:
             else:
                 await self._answer(plan, trace, account, client)
         except CallError as error:
-            account.resolve(error.outcome, error.status)
+            account.resolve(error.outcome, error.status, error.code)
             raise
         except Exception:
-            account.resolve(Outcome.WORKER_FAILED, 500)  # A fault of ours is never billed.
+            # A fault of ours is never billed.
+            account.resolve(Outcome.WORKER_FAILED, InternalError.status, InternalError.code)
             raise
         finally:
             # Still open only if the client left or the router is stopping.
@@ -286,7 +288,7 @@ class Gateway:
         try:
             await self.guarding.judge_answer(plan.grant, plan.request, texts, trace)
         except CallError as error:
-            account.resolve(outcome, error.status)
+            account.resolve(outcome, error.status, error.code)
             raise
 
     async def _stream(
@@ -353,7 +355,7 @@ class Gateway:
             await self._judge(plan, trace, account, lambda: stream_texts(chunks, last), outcome)
             await held.release(trace.guarded)
         if error is not None:
-            account.resolve(Outcome.TRUNCATED, 200)
+            account.resolve(Outcome.TRUNCATED, 200, error.code)
             return await client.end_stream(error)
         await self._tell_end(plan, trace, endpoint, account, client)
 

@@ -61,6 +61,13 @@ def test_settling_stores_every_field_as_it_was_sent() -> None:
         upstream_ms=2.5,
         total_ms=3.5,
         finish_reason="stop",
+        app="example.com",
+        app_title="Example",
+        asked="auto",
+        why="the fastest",
+        masked="card=1",
+        guarded="input=passed",
+        error="stream_broken",
         **numbers,
     )
     body = encode_records([sent]).decode()

@@ -46,7 +46,7 @@ LANGUAGE sql AS $$
       hold_nano, charge_nano, commission_nano,
       prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, rows, images,
       hardware_ms, place, eta_ms, queue_ms, ttft_ms, upstream_ms, total_ms, app, app_title,
-      asked, why, masked, guarded,
+      asked, why, masked, guarded, error,
       attempts, candidates)
     SELECT
       r.request_id, to_timestamp(r.created_at_ms / 1000.0), clock_timestamp(), r.router_id,
@@ -60,7 +60,7 @@ LANGUAGE sql AS $$
       coalesce(r.hardware_ms, 0), coalesce(r.place, 0), coalesce(r.eta_ms, 0), r.queue_ms,
       r.ttft_ms, r.upstream_ms, r.total_ms, coalesce(r.app, ''), coalesce(r.app_title, ''),
       coalesce(r.asked, ''), coalesce(r.why, ''), coalesce(r.masked, ''),
-      coalesce(r.guarded, ''),
+      coalesce(r.guarded, ''), coalesce(r.error, ''),
       r.attempts, r.candidates
     FROM jsonb_to_recordset(p_records) AS r(
       request_id uuid, created_at_ms bigint, router_id text, lease_id text, account_id bigint,
@@ -71,7 +71,7 @@ LANGUAGE sql AS $$
       completion_tokens bigint, reasoning_tokens bigint, rows bigint, images bigint,
       hardware_ms bigint, place integer, eta_ms float8, queue_ms float8, ttft_ms float8,
       upstream_ms float8, total_ms float8, app text, app_title text,
-      asked text, why text, masked text, guarded text, attempts jsonb, candidates jsonb)
+      asked text, why text, masked text, guarded text, error text, attempts jsonb, candidates jsonb)
     -- One order in every session: two batches that share records wait and cannot deadlock.
     ORDER BY r.request_id
     ON CONFLICT (request_id) DO NOTHING

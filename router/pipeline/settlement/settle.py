@@ -138,8 +138,11 @@ class CallAccount:
         self._checkpoint_tokens = CHECKPOINT_TOKENS
         self.settlement: Settlement | None = None
 
-    def resolve(self, outcome: Outcome, http_status: int) -> Settlement:
-        """Settle and record. A second call changes nothing and returns the first settlement."""
+    def resolve(self, outcome: Outcome, http_status: int, error: str = "") -> Settlement:
+        """Settle and record. ``error`` is the code of the error that the client gets, if any.
+
+        A second call changes nothing and returns the first settlement.
+        """
         if self.settlement is None:
             now_s = time.monotonic()
             settlement = settle(self._plan, self.hold, self._trace, outcome, now_s)
@@ -149,7 +152,7 @@ class CallAccount:
             self.settlement = settlement
             self._release(self.hold, settlement.charge_nano)
             self.permit.end(settlement.usage.tokens, settlement.charge_nano)
-            self._keep(self._record(settlement, http_status, now_s))
+            self._keep(self._record(settlement, http_status, now_s, error))
         return self.settlement
 
     def use(self, plan: Plan) -> None:
@@ -187,7 +190,9 @@ class CallAccount:
             so_far = settle(self._plan, self.hold, self._trace, Outcome.INTERRUPTED, now_s)
             self._checkpoint(self._record(so_far, 200, now_s))
 
-    def _record(self, settlement: Settlement, http_status: int, now_s: float) -> UsageRecord:
+    def _record(
+        self, settlement: Settlement, http_status: int, now_s: float, error: str = ""
+    ) -> UsageRecord:
         plan, trace, hold = self._plan, self._trace, self.hold
         request, grant, usage = plan.request, plan.grant, settlement.usage
         endpoint, told = trace.endpoint, trace.told
@@ -209,6 +214,7 @@ class CallAccount:
             why=request.why,
             masked=masked_text(request),
             guarded=", ".join(trace.guarded),
+            error=error,
             model=request.model,
             kind=request.kind,
             outcome=settlement.outcome,

@@ -71,10 +71,10 @@ def test_the_page_waits_for_the_first_call_and_says_where_it_went(shop: Shop) ->
 
 def test_after_a_call_that_failed_the_page_waits_for_the_next_one(shop: Shop) -> None:
     client = signed_in(shop.owner)
-    settled_call(shop, outcome=Outcome.REJECTED, http_status=503)
+    settled_call(shop, outcome=Outcome.REJECTED, http_status=503, error="no_eligible_worker")
     failed = client.get("/start/call?look=1")
     assert "Not run" in failed.text
-    assert "HTTP status 503" in failed.text
+    assert "ended with the error no_eligible_worker" in failed.text
     assert POLLS in failed.text
     settled_call(shop)
     answered = client.get("/start/call?look=2")

@@ -20,6 +20,7 @@ from marketplace.usage.models import Refusal
 from marketplace.usage.refusals.selectors import KEPT, SHOWN_MAX, refusals_forget
 from marketplace.usage.rollups.summary import GROUPS, GROUPS_MAX
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, TermsRecord
+from router.domain.outcome import Outcome
 from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop, signed_in
 
@@ -175,6 +176,14 @@ def _connection() -> Any:
     from django.db import connection
 
     return connection
+
+
+def test_a_call_that_failed_says_by_which_error(shop: Shop, owner: Client) -> None:
+    failed = settled_call(shop, outcome=Outcome.REJECTED, http_status=429, error="queue_full")
+    page = owner.get(f"/usage/{failed}").text
+    assert "The call ended with the error queue_full." in page
+    assert 'href="/docs/reference/errors/"' in page
+    assert "ended with the error" not in owner.get(f"/usage/{settled_call(shop)}").text
 
 
 def test_a_drawer_is_the_record_without_the_frame(shop: Shop, owner: Client) -> None:

@@ -42,6 +42,7 @@ async def test_when_every_worker_fails_nothing_is_billed(stream: bool) -> None:
     with pytest.raises(WorkerFailed, match="after 3 attempts"):
         await line.call(stream=stream)
     assert (line.records[0].outcome, line.records[0].charge_nano) == ("worker_failed", 0)
+    assert line.records[0].error == "worker_failed"
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
@@ -52,6 +53,7 @@ async def test_a_failure_after_the_first_byte_is_told_and_what_was_delivered_is_
     assert (client.ended, client.ended_by) == (True, "worker_failed")
     (record,) = line.records
     assert (record.outcome, record.completion_tokens) == ("truncated", 2)
+    assert (record.http_status, record.error) == (200, "worker_failed")
     assert record.charge_nano > 0
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
@@ -136,6 +138,7 @@ async def test_a_fault_of_ours_is_not_billed() -> None:
     with pytest.raises(ZeroDivisionError):
         await line.call()
     assert (line.records[0].http_status, line.records[0].charge_nano) == (500, 0)
+    assert line.records[0].error == "internal_error"
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 

@@ -52,6 +52,7 @@ async def test_a_completed_call_is_billed_by_usage() -> None:
     assert client.headers["x-route-attempts"] == "1"
     (record,) = line.records
     assert (record.outcome, record.charge_nano) == ("completed", COST_NANO)
+    assert record.error == ""
     assert record.commission_nano == COST_NANO // 10
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
@@ -143,6 +144,7 @@ async def test_a_client_that_leaves_pays_for_what_was_produced_and_the_worker_is
         await call
     (record,) = line.records
     assert (record.outcome, record.completion_tokens) == ("client_gone", 2)
+    assert record.error == ""
     assert record.charge_nano > 0
     assert upstream.closed == 1
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
@@ -237,6 +239,7 @@ async def test_a_call_that_waits_too_long_is_refused_unbilled() -> None:
     with pytest.raises(QueueFull, match="too long"):
         await line.call()
     assert (line.records[0].outcome, line.records[0].charge_nano) == ("rejected", 0)
+    assert line.records[0].error == "queue_full"
     for call in running:
         call.cancel()
     await asyncio.gather(*running, return_exceptions=True)
