@@ -98,6 +98,7 @@ def heartbeat_take(*, agent: Agent, beat: Heartbeat) -> list[WorkerWord]:
     agent.version, agent.seen_at = beat.version, timezone.now()
     agent.save(update_fields=["hardware", "fingerprint", "version", "seen_at"])
     site = site_of(agent)
+    site.lock()
     known = {row.name: row for row in _reported(agent)}
     followed = [_follow(site, agent, known.get(report.name), report) for report in beat.workers]
     rows = [row for row in followed if row is not None]
@@ -199,6 +200,8 @@ def agent_revoke(*, agent: Agent) -> Agent:
     if agent.revoked_at is None:
         agent.revoked_at = timezone.now()
         agent.save(update_fields=["revoked_at"])
+    site = site_of(agent)
+    site.lock()
     for row in _reported(agent):
-        _let_go(site_of(agent), row, REVOKED)
+        _let_go(site, row, REVOKED)
     return agent

@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 
 from marketplace.agents.models import Agent, AgentWorker, WorkerToken
 from marketplace.agents.reports import WorkerReport
-from marketplace.catalog.models import Pool, Worker
+from marketplace.catalog.models import Pool, Worker, WorkerMember
 from marketplace.catalog.models import Protocol as Spoken
-from marketplace.catalog.services import worker_drain, worker_put
+from marketplace.catalog.services import worker_drain, worker_put, workers_lock
 from marketplace.endpoints.models import OwnEndpoint, OwnWorker
 from marketplace.endpoints.services import base_of, own_worker_drain, own_worker_put
 
@@ -36,6 +36,10 @@ class Site(Protocol):
 
     def server_put(self, row: AgentWorker, report: WorkerReport) -> None:
         """Bring a server in line with a report. Raises ``ValidationError``."""
+        ...
+
+    def lock(self) -> None:
+        """Lock what a report may change: see :func:`marketplace.catalog.services.workers_lock`."""
         ...
 
     def drain(self, row: AgentWorker, *, draining: bool, why: str = "") -> None:
@@ -67,6 +71,11 @@ class PoolSite:
         worker = _server(row, Worker)
         if any(getattr(worker, name) != value for name, value in values.items()):
             worker_put(worker=worker, **values)
+
+    def lock(self) -> None:
+        """Draining looks at all workers of the pool."""
+        workers_lock(Worker.objects.filter(pool=self._pool))
+        workers_lock(WorkerMember.objects.filter(worker__pool=self._pool))
 
     def drain(self, row: AgentWorker, *, draining: bool, why: str = "") -> None:
         """See :class:`Site`."""
@@ -137,6 +146,10 @@ class EndpointSite:
         worker = _server(row, OwnWorker)
         if (worker.url, worker.slots) != (base_of(report.url), report.slots):
             own_worker_put(worker=worker, url=report.url, slots=report.slots)
+
+    def lock(self) -> None:
+        """See :class:`Site`."""
+        workers_lock(OwnWorker.objects.filter(endpoint=self._endpoint))
 
     def drain(self, row: AgentWorker, *, draining: bool, why: str = "") -> None:
         """See :class:`Site`."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -119,6 +120,15 @@ def _put(row: Row, values: Mapping[str, Any]) -> Row:
     return row
 
 
+def workers_lock(workers: QuerySet[Any]) -> list[Any]:
+    """Lock servers, or members of gangs, until the transaction ends, and return them as they are.
+
+    Whoever changes several in a transaction locks them first, all at once and by this: in another
+    order, two sessions could each have a row that the other waits for.
+    """
+    return list(workers.select_for_update(of=("self",)).order_by("pk"))
+
+
 @transaction.atomic
 def worker_drain(
     *,
@@ -133,7 +143,7 @@ def worker_drain(
     Raises ``ValidationError`` if models would be left without any worker, unless ``confirmed``.
     """
     # Else the last two workers, drained at once, would each count the other as working.
-    list(Worker.objects.select_for_update().filter(pool=worker.pool_id).order_by("pk"))
+    workers_lock(Worker.objects.filter(pool=worker.pool_id))
     worker.refresh_from_db()
     effect = drain_effect(worker)
     if draining and not worker.draining and effect.left_alone and not confirmed:
@@ -188,7 +198,7 @@ def worker_health_record(
     now = timezone.now()
     changed = []
     servers = of._default_manager
-    rows = list(servers.select_for_update().filter(pk__in=by_pk).order_by("pk"))
+    rows = workers_lock(servers.filter(pk__in=by_pk))
     for worker in rows:
         reading = by_pk[worker.pk]
         is_doubtful = not reading.healthy and not reading.certain and not worker.health_error
@@ -204,9 +214,10 @@ def worker_health_record(
     return changed
 
 
+@transaction.atomic
 def member_health_record(*, faults: Mapping[int, str]) -> None:
     """Store what is wrong with members of gangs, by key; "" for nothing."""
-    rows = list(WorkerMember.objects.filter(pk__in=faults))
+    rows = workers_lock(WorkerMember.objects.filter(pk__in=faults))
     for row in rows:
         row.healthy = not faults[row.pk]
         row.health_error = faults[row.pk][:HEALTH_ERROR_CHARACTERS]

@@ -29,7 +29,7 @@ from marketplace.catalog.models import (
     Provider,
     Worker,
 )
-from marketplace.catalog.services import offer_create
+from marketplace.catalog.services import offer_create, workers_lock
 from marketplace.demo.fleet import FleetEngine, FleetWorker
 from marketplace.demo.offering.emulated import EMULATED_MODELS
 from marketplace.demo.offering.entries import USD, DemoModel
@@ -151,6 +151,7 @@ def _pools() -> None:
 def _workers(fleet: Sequence[FleetWorker]) -> None:
     """Upsert the fleet's workers; a missing one drains until a later fleet has it again."""
     pools = {pool.name: pool for pool in Pool.objects.all()}
+    workers_lock(Worker.objects.all())
     for entry in fleet:
         pool = pools.get(entry.pool) or Pool.objects.create(
             name=entry.pool, hardware="unknown", engine="unknown", emulated=entry.emulated

@@ -37,7 +37,6 @@ from marketplace.billing.payments.stripe.shapes import Intent
 from marketplace.billing.payments.tasks import pursue_payments
 from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.billing.services import customer_account_open
-from tests.integration.marketplace.billing.payments.locks import meanwhile
 from tests.integration.marketplace.billing.payments.stripe.test_localstripe import intent_at_stripe
 from tests.integration.marketplace.billing.payments.stripe_events import (
     NANO_PER_CENT,
@@ -47,6 +46,7 @@ from tests.integration.marketplace.billing.payments.stripe_events import (
     paid,
 )
 from tests.integration.marketplace.ledger import USD
+from tests.integration.marketplace.locks import meanwhile
 from tests.integration.marketplace.shop import Shop
 
 GOOD, REFUSED, ASKS = "4242424242424242", "4000000000000341", "4000002500003155"

@@ -16,7 +16,6 @@ from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.staff import write_off_order
 from marketplace.billing.proof.ledger import ledger_proof
 from tests.examples import stored_examples
-from tests.integration.marketplace.billing.payments.locks import meanwhile
 from tests.integration.marketplace.billing.payments.stripe_events import (
     NANO_PER_CENT,
     deliver,
@@ -36,6 +35,7 @@ from tests.integration.marketplace.ledger import (
     settle,
     transfer_reverse,
 )
+from tests.integration.marketplace.locks import meanwhile
 from tests.integration.marketplace.shop import Shop
 
 
