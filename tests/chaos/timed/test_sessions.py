@@ -91,6 +91,7 @@ def take_turn(client: openai.OpenAI, session: Session, question: str) -> None:
     session.messages.append({"role": "assistant", "content": said})
 
 
+@pytest.mark.chaos
 @pytest.mark.nightly  # A real language model at work for half a minute.
 def test_later_turns_go_back_to_where_their_beginning_is(client: openai.OpenAI) -> None:
     sessions = [
