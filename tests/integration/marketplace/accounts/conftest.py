@@ -1,18 +1,14 @@
 """With and without mail; nobody has tried to sign in yet."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.cache import cache
 
-from marketplace.accounts.models import User
-from tests.integration.marketplace.accounts.visiting import PASSWORD
-from tests.integration.marketplace.shop import Shop
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+if TYPE_CHECKING:
+    from marketplace.accounts.models import User
 
 
 @pytest.fixture(autouse=True)
@@ -36,4 +32,7 @@ def without_mail(settings: Any) -> None:
 
 @pytest.fixture
 def person() -> User:
+    from marketplace.accounts.models import User
+    from tests.integration.marketplace.accounts.visiting import PASSWORD
+
     return User.objects.create_user("ana@example.com", PASSWORD)

@@ -27,6 +27,11 @@ from tests.integration.marketplace.shop import Shop, signed_in
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 # --- signing up and in -------------------------------------------------------------------------
 
 

@@ -22,6 +22,11 @@ from tests.integration.marketplace.shop import Shop, signed_in
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def test_an_invitation_is_handed_over_where_there_is_no_mail(
     without_mail: None, owner: Client, shop: Shop
 ) -> None:

@@ -135,11 +135,11 @@ def proposed(shop: Shop, by: User | None = None) -> Trial:
     )
 
 
-def running_trial(shop: Shop, staff: User, **settings: Any) -> Trial:
+def running_trial(shop: Shop, admin: User, **settings: Any) -> Trial:
     """A canary that began half a minute ago, on a route of a million calls a day."""
     values = {"canary_share": 0.3, "slo_ms": 1_000.0, "error_budget": 0.05, **settings}
-    tuning_set(tuning=tuning_of(shop.model), by=staff, **values)
-    trial = trial_approve(trial=proposed(shop), by=staff)
+    tuning_set(tuning=tuning_of(shop.model), by=admin, **values)
+    trial = trial_approve(trial=proposed(shop), by=admin)
     trial.started_at = timezone.now() - timedelta(seconds=30)
     trial.budget_calls = 50_000.0
     trial.save()

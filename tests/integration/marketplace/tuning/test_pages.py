@@ -33,8 +33,8 @@ ROUTE = "/routes/author/slug"
 
 
 @pytest.fixture
-def page(staff: User) -> Client:
-    return signed_in(staff)
+def page(admin: User) -> Client:
+    return signed_in(admin)
 
 
 def text_of(client: Client, path: str = ROUTE) -> str:
@@ -90,8 +90,8 @@ def test_a_proposal_is_shown_with_its_evidence_and_approved(page: Client, shop: 
     assert "looks odd" in text
 
 
-def test_a_running_trial_shows_both_arms(page: Client, shop: Shop, staff: User) -> None:
-    trial = running_trial(shop, staff)
+def test_a_running_trial_shows_both_arms(page: Client, shop: Shop, admin: User) -> None:
+    trial = running_trial(shop, admin)
     calls(shop.deployment, around(200.0, 300, 1), policy=trial.baseline_id)
     calls(shop.deployment, around(190.0, 100, 2), policy=trial.policy_id)
     canary_steer(trial.pk)
@@ -172,13 +172,13 @@ def benchmark(shop: Shop, service_ms: float) -> Benchmark:
     return row
 
 
-def test_a_benchmark_proposes_a_weight(page: Client, shop: Shop, staff: User) -> None:
+def test_a_benchmark_proposes_a_weight(page: Client, shop: Shop, admin: User) -> None:
     calls(shop.deployment, around(100.0, 50), expected_ms=100.0)
     row = benchmark(shop, 50.0)
     assert page.post(f"/benchmarks/{row.pk}/propose").headers["Location"] == ROUTE
     trial = Trial.objects.get()
     assert trial.policy.weights == {str(shop.deployment.pk): 1.2}
-    assert trial.asked_by == staff
+    assert trial.asked_by == admin
     assert f"Benchmark {row.pk} measured 50 ms (500 samples)" in text_of(page).replace("50.0", "50")
     assert page.post(f"/benchmarks/{row.pk}/propose").status_code == 422  # One is open.
 
@@ -195,7 +195,7 @@ def test_a_benchmark_that_says_nothing_new_is_refused(page: Client, shop: Shop) 
 
 
 def test_the_api_is_for_staff_and_does_what_the_page_does(
-    page: Client, shop: Shop, staff: User
+    page: Client, shop: Shop, admin: User
 ) -> None:
     member = signed_in(shop.owner)
     assert member.get("/api/v1/proposals").status_code == 403
@@ -225,8 +225,8 @@ def test_the_api_is_for_staff_and_does_what_the_page_does(
     assert tuning_of(shop.model).mode == "off"
 
 
-def test_words_are_for_every_ending(page: Client, shop: Shop, staff: User) -> None:
-    trial = trial_approve(trial=proposed(shop), by=staff)
+def test_words_are_for_every_ending(page: Client, shop: Shop, admin: User) -> None:
+    trial = trial_approve(trial=proposed(shop), by=admin)
     for because in ("better", "misses", "slower", "budget", "time", "person", "superseded"):
         Trial.objects.filter(pk=trial.pk).update(ended_because=because, ended_at=trial.started_at)
         assert f"> {because} <" not in page.get(ROUTE).content.decode()
@@ -260,7 +260,7 @@ def test_a_figure_that_is_no_number_is_refused(page: Client, shop: Shop, figure:
 
 
 def test_a_benchmark_of_larger_requests_is_no_slower_hardware(
-    page: Client, shop: Shop, staff: User
+    page: Client, shop: Shop, admin: User
 ) -> None:
     # Traffic asks for half as much as the benchmark did, of this deployment as of the others.
     other = second_deployment(shop)

@@ -144,7 +144,7 @@ def test_a_deployment_slower_than_expected_is_proposed_a_lower_weight(
 
 
 def test_a_route_that_is_off_or_as_expected_is_proposed_nothing(
-    shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_replay(monkeypatch)
     other = second_deployment(shop)
@@ -152,7 +152,7 @@ def test_a_route_that_is_off_or_as_expected_is_proposed_nothing(
         calls(item, around(150.0, 400), worker=worker, expected_ms=100.0)
     assert tasks.propose() == 0
     calls(shop.deployment, around(600.0, 400), expected_ms=100.0)
-    tuning_set(tuning=tuning_of(shop.model), by=staff, mode=Mode.OFF)
+    tuning_set(tuning=tuning_of(shop.model), by=admin, mode=Mode.OFF)
     assert tasks.propose() == 0
 
 

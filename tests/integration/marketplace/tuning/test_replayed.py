@@ -25,8 +25,8 @@ from tests.integration.marketplace.tuning.looping import calls, no_replay, propo
 pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
-def automatic(shop: Shop, staff: User) -> None:
-    tuning_set(tuning=tuning_of(shop.model), by=staff, mode=Mode.AUTOMATIC)
+def automatic(shop: Shop, admin: User) -> None:
+    tuning_set(tuning=tuning_of(shop.model), by=admin, mode=Mode.AUTOMATIC)
 
 
 def proof(trust: Trust = Trust.TRUSTED, says: Says = Says.BETTER) -> Proof:
@@ -45,14 +45,14 @@ def replays(monkeypatch: pytest.MonkeyPatch, *answers: Proof) -> list[tuple[Poli
     return asked
 
 
-def by_hand(shop: Shop, staff: User, kind: PolicyKind, **weights: Any) -> Trial:
+def by_hand(shop: Shop, admin: User, kind: PolicyKind, **weights: Any) -> Trial:
     values = {"wait_weight": 5.0, "usd_weight_s": 0.0, "hedge_share": 0.05, "shared": False}
     return canary_start(
         model=shop.model,
         kind=kind,
         share=0.1,
         aim=Aim.LATENCY,
-        by=staff,
+        by=admin,
         weights={"weights": {}, **values, **weights},  # type: ignore[typeddict-item]
     )
 
@@ -61,11 +61,11 @@ def by_hand(shop: Shop, staff: User, kind: PolicyKind, **weights: Any) -> Trial:
 
 
 def test_a_past_that_is_replayed_as_it_was_shows_what_a_bad_policy_does(
-    shop: Shop, staff: User
+    shop: Shop, admin: User
 ) -> None:
     lived(shop, count=800, load=0.7)
     Pool.objects.filter(name="slow").update(emulated=True)
-    trial = by_hand(shop, staff, PolicyKind.ROUND_ROBIN)
+    trial = by_hand(shop, admin, PolicyKind.ROUND_ROBIN)
     found = trial.replay
     assert (found["trust"], found["says"], found["calls"]) == ("trusted", "worse", 800)
     mean, p99, good = found["figures"]
@@ -80,7 +80,7 @@ def test_a_past_that_is_replayed_as_it_was_shows_what_a_bad_policy_does(
     )
     # A person asked for exactly this: it runs anyway, and shows the verdict.
     assert trial.policy.state == PolicyState.CANARY
-    client = signed_in(staff)
+    client = signed_in(admin)
     body = client.get("/routes/author/slug").content.decode()
     text = " ".join(re.sub(r"<[^>]*>", " ", body).split())
     assert "Replay of recorded calls Reliable" in text
@@ -90,14 +90,14 @@ def test_a_past_that_is_replayed_as_it_was_shows_what_a_bad_policy_does(
 
 
 def test_too_little_recorded_is_known_as_that_and_nothing_begins_by_itself(
-    shop: Shop, staff: User
+    shop: Shop, admin: User
 ) -> None:
-    automatic(shop, staff)
+    automatic(shop, admin)
     calls(shop.deployment, [100.0] * 12)
     trial = proposed(shop)
     assert trial.policy.state == PolicyState.PROPOSED
     assert (trial.replay["trust"], trial.replay["lack"]) == (Trust.UNKNOWN, Lack.FEW)
-    client = signed_in(staff)
+    client = signed_in(admin)
     (row,) = client.get("/api/v1/proposals").json()["results"]
     assert row["replay"]["calls"] == 12
     assert row["replay_says"][0] == "Unknown"
@@ -165,13 +165,13 @@ def loop_bias(deployment_id: int, ratio: float) -> Any:
 )
 def test_on_an_automatic_route_the_replay_decides_what_begins(
     shop: Shop,
-    staff: User,
+    admin: User,
     monkeypatch: pytest.MonkeyPatch,
     trust: Trust,
     says: Says,
     state: PolicyState,
 ) -> None:
-    automatic(shop, staff)
+    automatic(shop, admin)
     asked = replays(monkeypatch, proof(trust, says))
     trial = proposed(shop)
     assert trial.policy.state == state
@@ -183,20 +183,20 @@ def test_on_an_automatic_route_the_replay_decides_what_begins(
 
 
 def test_what_a_person_proposes_is_not_set_aside_but_waits_for_them(
-    shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    automatic(shop, staff)
+    automatic(shop, admin)
     replays(monkeypatch, proof(says=Says.WORSE))
-    trial = proposed(shop, by=staff)
+    trial = proposed(shop, by=admin)
     assert trial.policy.state == PolicyState.PROPOSED
-    assert services.trial_approve(trial=trial, by=staff).policy.state == PolicyState.CANARY
+    assert services.trial_approve(trial=trial, by=admin).policy.state == PolicyState.CANARY
 
 
 def test_one_that_waits_is_replayed_again_until_the_past_will_do(
-    shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_replay(monkeypatch)
-    automatic(shop, staff)
+    automatic(shop, admin)
     unknown, good = proof(Trust.UNKNOWN, Says.UNCLEAR), proof()
     asked = replays(monkeypatch, unknown, unknown, good)
     trial = proposed(shop)

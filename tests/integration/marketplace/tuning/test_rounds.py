@@ -61,14 +61,14 @@ def another_route(shop: Shop) -> AIModel:
 
 
 def test_a_proposal_that_waits_is_tried_once_its_route_is_automatic(
-    shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     believed(monkeypatch)
     trial = proposed(shop)
     tasks.propose()
     trial.policy.refresh_from_db()
     assert trial.policy.state == PolicyState.PROPOSED
-    tuning_set(tuning=tuning_of(shop.model), by=staff, mode=Mode.AUTOMATIC)
+    tuning_set(tuning=tuning_of(shop.model), by=admin, mode=Mode.AUTOMATIC)
     tasks.propose()
     trial.policy.refresh_from_db()
     assert trial.policy.state == PolicyState.CANARY
@@ -89,9 +89,9 @@ def test_a_proposal_whose_evidence_is_old_is_set_aside(shop: Shop) -> None:
 
 
 def test_a_trial_that_cannot_be_looked_at_does_not_keep_others_from_their_look(
-    shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = running_trial(shop, staff)
+    trial = running_trial(shop, admin)
     steer = services.canary_steer
 
     def fails_for_others(trial_id: int) -> Any:
@@ -103,7 +103,7 @@ def test_a_trial_that_cannot_be_looked_at_does_not_keep_others_from_their_look(
     other = policy_propose(
         model=another_route(shop), changes={"wait_weight": 6.0}, aim=Aim.LATENCY, evidence=ByHand()
     )
-    trial_approve(trial=other, by=staff)
+    trial_approve(trial=other, by=admin)
     assert Trial.objects.filter(policy__state=PolicyState.CANARY)[0] == other
     tasks.steer_canaries()
     trial.refresh_from_db()
@@ -191,10 +191,10 @@ def test_a_burst_on_a_batching_worker_is_no_drift(
     assert tasks.fold_telemetry() == 0
 
 
-def test_settings_that_two_people_change_are_both_kept(shop: Shop, staff: User) -> None:
+def test_settings_that_two_people_change_are_both_kept(shop: Shop, admin: User) -> None:
     mine, yours = tuning_of(shop.model), tuning_of(shop.model)
-    tuning_set(tuning=mine, by=staff, slo_ms=700.0)
-    tuning_set(tuning=yours, by=staff, mode=Mode.OFF)
+    tuning_set(tuning=mine, by=admin, slo_ms=700.0)
+    tuning_set(tuning=yours, by=admin, mode=Mode.OFF)
     now = tuning_of(shop.model)
     assert (now.slo_ms, now.mode) == (700.0, Mode.OFF)
 
@@ -227,8 +227,8 @@ def test_calls_from_before_a_benchmark_say_nothing_against_it(
     assert live_of(shop.model, Window.last(4 * MINUTE))
 
 
-def test_a_route_has_one_trial_at_a_time(shop: Shop, staff: User) -> None:
-    trial = running_trial(shop, staff)
+def test_a_route_has_one_trial_at_a_time(shop: Shop, admin: User) -> None:
+    trial = running_trial(shop, admin)
     values = {"model": shop.model, "version": 90, "kind": PolicyKind.LATE_BINDING}
     other = Trial.objects.create(
         policy=Policy.objects.create(state=PolicyState.PROPOSED, **values),
@@ -236,7 +236,7 @@ def test_a_route_has_one_trial_at_a_time(shop: Shop, staff: User) -> None:
         aim=Aim.LATENCY,
     )
     with pytest.raises(ValidationError, match="under trial"):
-        trial_approve(trial=other, by=staff)
+        trial_approve(trial=other, by=admin)
 
 
 def test_two_rounds_at_once_name_a_worker_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

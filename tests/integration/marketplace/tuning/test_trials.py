@@ -41,17 +41,17 @@ pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 def test_ask_first_waits_for_a_person_and_automatic_does_not(
-    shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     believed(monkeypatch)
     trial = proposed(shop)
     assert snapshot()["canaries"] == []
-    trial = trial_approve(trial=trial, by=staff)
+    trial = trial_approve(trial=trial, by=admin)
     (canary,) = snapshot()["canaries"]
     assert (canary["policy"]["id"], canary["share"]) == (trial.policy_id, 0.1)
-    trial_roll_back(trial=trial, by=staff, why="looks odd")
+    trial_roll_back(trial=trial, by=admin, why="looks odd")
     assert snapshot()["canaries"] == []
-    tuning_set(tuning=tuning_of(shop.model), by=staff, mode=Mode.AUTOMATIC)
+    tuning_set(tuning=tuning_of(shop.model), by=admin, mode=Mode.AUTOMATIC)
     assert proposed(shop).policy.state == PolicyState.CANARY
     kinds = [(kind, actor) for kind, _version, actor in events(shop)]
     assert kinds == [
@@ -66,8 +66,8 @@ def test_ask_first_waits_for_a_person_and_automatic_does_not(
     ]
 
 
-def test_a_trial_that_is_faster_is_promoted_by_itself(shop: Shop, staff: User) -> None:
-    trial = running_trial(shop, staff)
+def test_a_trial_that_is_faster_is_promoted_by_itself(shop: Shop, admin: User) -> None:
+    trial = running_trial(shop, admin)
     calls(shop.deployment, around(200.0, 700, 1), policy=trial.baseline_id)
     assert services.canaries_steer()[0].reason == "few"
     calls(shop.deployment, around(120.0, 300, 2), policy=trial.policy_id)
@@ -86,9 +86,9 @@ def test_a_trial_that_is_faster_is_promoted_by_itself(shop: Shop, staff: User) -
     ("canary_ms", "failures", "because"), [(1_500.0, 0, "misses"), (400.0, 0, "slower")]
 )
 def test_a_trial_that_is_worse_is_rolled_back_by_itself(
-    shop: Shop, staff: User, canary_ms: float, failures: int, because: str
+    shop: Shop, admin: User, canary_ms: float, failures: int, because: str
 ) -> None:
-    trial = running_trial(shop, staff)
+    trial = running_trial(shop, admin)
     calls(shop.deployment, around(200.0, 300, 1), policy=trial.baseline_id)
     calls(shop.deployment, around(canary_ms, 100, 2, 0.1), policy=trial.policy_id)
     tasks.steer_canaries()
@@ -115,8 +115,8 @@ def test_failures_are_misses_and_callers_errors_are_not(shop: Shop) -> None:
     assert none.calls == 0
 
 
-def test_a_trial_past_its_time_is_rolled_back(shop: Shop, staff: User) -> None:
-    trial = running_trial(shop, staff)
+def test_a_trial_past_its_time_is_rolled_back(shop: Shop, admin: User) -> None:
+    trial = running_trial(shop, admin)
     trial.started_at = timezone.now() - timedelta(hours=2)
     trial.save()
     tasks.steer_canaries()
@@ -124,33 +124,33 @@ def test_a_trial_past_its_time_is_rolled_back(shop: Shop, staff: User) -> None:
     assert (trial.policy.state, trial.ended_because) == (PolicyState.ROLLED_BACK, "time")
 
 
-def test_what_a_person_publishes_ends_a_trial(shop: Shop, staff: User) -> None:
-    trial = running_trial(shop, staff)
-    policy_publish(model=shop.model, kind=PolicyKind.C3, created_by=staff)
+def test_what_a_person_publishes_ends_a_trial(shop: Shop, admin: User) -> None:
+    trial = running_trial(shop, admin)
+    policy_publish(model=shop.model, kind=PolicyKind.C3, created_by=admin)
     trial.refresh_from_db()
     assert trial.policy.state == PolicyState.DISMISSED
     assert trial.ended_because == "superseded"
     assert tasks.steer_canaries() == 0
     with pytest.raises(ValidationError):
-        trial_roll_back(trial=trial, by=staff)
+        trial_roll_back(trial=trial, by=admin)
 
 
-def test_a_dismissed_proposal_is_over_and_cannot_be_approved(shop: Shop, staff: User) -> None:
-    trial = trial_dismiss(trial=proposed(shop), by=staff, why="not now")
+def test_a_dismissed_proposal_is_over_and_cannot_be_approved(shop: Shop, admin: User) -> None:
+    trial = trial_dismiss(trial=proposed(shop), by=admin, why="not now")
     with pytest.raises(ValidationError):
-        trial_approve(trial=trial, by=staff)
+        trial_approve(trial=trial, by=admin)
     assert RoutingEvent.objects.latest("id").why == "not now"
 
 
-def test_any_version_can_be_reverted_to(shop: Shop, staff: User) -> None:
+def test_any_version_can_be_reverted_to(shop: Shop, admin: User) -> None:
     policy_publish(model=shop.model, kind=PolicyKind.C3, weights={"1": 2.0})
     policy_publish(model=shop.model, kind=PolicyKind.LATE_BINDING)
-    made = policy_revert(model=shop.model, to_version=1, by=staff)
+    made = policy_revert(model=shop.model, to_version=1, by=admin)
     assert (made.version, made.kind, made.weights) == (3, PolicyKind.C3, {"1": 2.0})
     assert services.policy_in_force(shop.model) == made
     assert events(shop)[-1] == (EventKind.REVERTED, 3, "staff@example.com")
     with pytest.raises(ValidationError):
-        policy_revert(model=shop.model, to_version=9, by=staff)
+        policy_revert(model=shop.model, to_version=9, by=admin)
     assert Policy.objects.count() == 3
 
 
