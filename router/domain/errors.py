@@ -4,7 +4,11 @@ A message says what was wrong, with the value, and what would be right. Clients 
 never contains a credential, a prompt or an internal address.
 """
 
+import re
+
 from router.domain.outcome import Outcome
+
+is_name = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
 
 
 class CallError(Exception):
@@ -32,6 +36,11 @@ class CallError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
         self.headers = headers
+
+    @property
+    def recorded_code(self) -> str:
+        """The code as records keep it. A worker may have chosen it: what is no name is not kept."""
+        return self.code if is_name(self.code) else type(self).code
 
 
 class RequestInvalid(CallError):

@@ -183,7 +183,7 @@ class Gateway:
             else:
                 await self._answer(plan, trace, account, client)
         except CallError as error:
-            account.resolve(error.outcome, error.status, error.code)
+            account.resolve(error.outcome, error.status, error.recorded_code)
             raise
         except Exception:
             # A fault of ours is never billed.
@@ -288,7 +288,7 @@ class Gateway:
         try:
             await self.guarding.judge_answer(plan.grant, plan.request, texts, trace)
         except CallError as error:
-            account.resolve(outcome, error.status, error.code)
+            account.resolve(outcome, error.status, error.recorded_code)
             raise
 
     async def _stream(
@@ -355,7 +355,7 @@ class Gateway:
             await self._judge(plan, trace, account, lambda: stream_texts(chunks, last), outcome)
             await held.release(trace.guarded)
         if error is not None:
-            account.resolve(Outcome.TRUNCATED, 200, error.code)
+            account.resolve(Outcome.TRUNCATED, 200, error.recorded_code)
             return await client.end_stream(error)
         await self._tell_end(plan, trace, endpoint, account, client)
 

@@ -58,6 +58,22 @@ async def test_a_failure_after_the_first_byte_is_told_and_what_was_delivered_is_
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("context_length_exceeded", "context_length_exceeded"),
+        ("", "invalid_request"),
+        ("x\0y", "invalid_request"),
+        ("x" * 65, "invalid_request"),
+    ],
+)
+async def test_a_record_keeps_of_a_workers_own_code_what_is_a_name(said: str, kept: str) -> None:
+    line = Line(FakeUpstream(lambda _: UpstreamRefused(400, "no", code=said)))
+    with pytest.raises(WorkerRefused):
+        await line.call()
+    assert line.records[0].error == kept
+
+
 async def test_a_refused_request_is_not_tried_again_and_not_billed() -> None:
     upstream = FakeUpstream(lambda _: UpstreamRefused(400, "context too long"))
     line = Line(upstream)
