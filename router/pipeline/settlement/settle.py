@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct, structs
 
 from router.contracts.record import UsageRecord
+from router.domain.errors import is_name
 from router.domain.money import commission_nano
 from router.domain.outcome import BILLED, Outcome
 from router.domain.pricing import Usage, charge_nano
@@ -243,7 +244,8 @@ class CallAccount:
             ttft_ms=_span_ms(request.arrived_s, trace.first_byte_s),
             upstream_ms=_span_ms(trace.placed_s, now_s) if trace.placed_s else 0.0,
             total_ms=_span_ms(request.arrived_s, now_s),
-            finish_reason=trace.finish_reason,
+            # A worker's word, which may be anything.
+            finish_reason=trace.finish_reason if is_name(trace.finish_reason) else "",
             attempts=tuple(trace.attempts),
             candidates=trace.candidates(plan),
         )

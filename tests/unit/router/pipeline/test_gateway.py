@@ -57,6 +57,13 @@ async def test_a_completed_call_is_billed_by_usage() -> None:
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
+@pytest.mark.parametrize("finish", ["st\0op", "x" * 65])
+async def test_a_record_keeps_no_finish_reason_that_is_no_name(finish: str) -> None:
+    line = Line(FakeUpstream(lambda _: structs.replace(ANSWER, finish_reason=finish)))
+    await line.call()
+    assert (line.records[0].finish_reason, line.records[0].charge_nano) == ("", COST_NANO)
+
+
 async def test_an_answer_tells_what_was_charged() -> None:
     body = b'{"model":"a/m","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":4}}'
     line = Line(FakeUpstream(lambda _: structs.replace(ANSWER, body=body)))
