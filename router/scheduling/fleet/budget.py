@@ -35,5 +35,8 @@ def retry_budget() -> Budget:
 
 
 def hedge_budget(share: float) -> Budget:
-    """``share`` of the calls may run twice; a burst of trouble may use what quiet times saved."""
-    return Budget(share=share, floor=2.0, most=20.0)
+    """``share`` of the calls may run twice; a burst of trouble may use what quiet times saved.
+
+    A share of 0 switches hedging off: then no call runs twice, not even the first.
+    """
+    return Budget(share=share, floor=2.0 if share > 0.0 else 0.0, most=20.0)

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from router.contracts.snapshot import Snapshot, decode_snapshot
-from router.domain.catalog import ApiKey, Deployment, Model, Pool, Worker
+from router.domain.catalog import ApiKey, Deployment, Model, Policy, Pool, Worker
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from tests.contract.router.conftest import ledger_database, open_accounts
@@ -62,6 +62,8 @@ def unmeasured(ledger_database: str, emulator_url: str) -> str:
                 Deployment(number, MODEL, "lab", provider, name, UPSTREAM, Price(1))
                 for number, name in enumerate((SLOW, FAST), start=1)
             ),
+            # Which worker is asked first is what the tests look at, not which of two answers first.
+            policies=(Policy(1, 1, MODEL, hedge_share=0.0),),
             keys=tuple(
                 ApiKey(number, digest_key(key, PEPPER.encode()), 1, customer)
                 for number, key in enumerate(keys, start=1)

@@ -90,8 +90,8 @@ def test_hedges_have_a_budget() -> None:
         endpoint("late", slots=50, service_ms=100), endpoint("free", slots=50, service_ms=101)
     )
     for number in range(40):
-        place(made, str(number), "late", hedge_share=0.0)
-    fresh = [place(made, f"f{n}", "late", "free", hedge_share=0.0) for n in range(9)]
+        place(made, str(number), "late", hedge_share=0.001)
+    fresh = [place(made, f"f{n}", "late", "free", hedge_share=0.001) for n in range(9)]
     made.tick(1.0)
     twice = [attempt for attempt in fresh if attempt.twin is not None]
     assert len(twice) <= 2, "more than the floor of the budget"

@@ -34,10 +34,16 @@ def test_a_refusal_takes_nothing() -> None:
     assert not budget.withdraw()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
+@pytest.mark.parametrize("share", [0.001, 0.05, 1.0])
 def test_two_hedges_are_always_there_at_the_start(share: float) -> None:
     budget = hedge_budget(share)
     assert [budget.withdraw() for _ in range(3)] == [True, True, False]
+
+
+def test_a_share_of_nothing_is_no_hedge_at_all() -> None:
+    budget = hedge_budget(0.0)
+    budget.deposit()
+    assert not budget.withdraw()
 
 
 def test_retries_are_a_share_of_calls_above_a_floor() -> None:
