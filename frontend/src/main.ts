@@ -9,6 +9,9 @@ import "./styles/index.css";
 // The page's policy forbids evaluated code; nothing here needs it.
 htmx.config.allowEval = false;
 htmx.config.includeIndicatorStyles = false;
+// Back asks the server: a kept copy of a page has neither what was ticked nor the state of its scripts.
+htmx.config.historyCacheSize = 0;
+htmx.config.refreshOnHistoryMiss = true;
 
 const THEMES = ["auto", "light", "dark"] as const;
 type Theme = (typeof THEMES)[number];
