@@ -1,7 +1,8 @@
 // The page of the first call: sends the request of its second step from the browser.
+import htmx from "htmx.org";
 import { call, CallFailed } from "../router-client";
 
-interface Answer { choices: { message: { content: string } }[] }
+interface Answer { choices: { message: { content: string | null } }[] }
 
 const button = document.querySelector<HTMLButtonElement>("[data-send]");
 const answer = document.querySelector<HTMLElement>("[data-answer]");
@@ -12,9 +13,18 @@ async function send(): Promise<void> {
   const response = await call({ path: "/v1/chat/completions", body });
   const said = (await response.json()) as Answer;
   if (answer) {
-    answer.textContent = said.choices[0]?.message.content.trim() ?? "";
+    // A model that thinks may use up its tokens before it says a word.
+    answer.textContent = said.choices[0]?.message.content?.trim() || (answer.dataset.empty ?? "");
     answer.hidden = false;
   }
+  await look(response.headers.get("x-request-id"));
+}
+
+/** Have the third step show this call, unless it waits for the next one anyway. */
+async function look(sent: string | null): Promise<void> {
+  const seen = document.getElementById("first-call");
+  if (!sent || !seen || seen.hasAttribute("hx-get")) return;
+  await htmx.ajax("get", `${seen.dataset.from}?look=1&sent=${sent}`, { target: seen, swap: "outerHTML" });
 }
 
 function tell(error: unknown): void {

@@ -1,6 +1,7 @@
 """The page of the first call, in three steps."""
 
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -62,9 +63,23 @@ def key_make(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 @require_safe
 @organisation_required
 def call(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """The third step alone, which the page asks for until there is a call."""
-    context = {"seen": call_seen(organisation.pk), "look": _next_look(request.GET.get("look", ""))}
+    """The third step alone, which the page asks for until there is a call: any, or the one that it
+    has sent itself.
+    """
+    sent = _id_of(request.GET.get("sent", ""))
+    context = {
+        "seen": call_seen(organisation.pk, sent),
+        "sent": sent,
+        "look": _next_look(request.GET.get("look", "")),
+    }
     return render(request, "start/call.html", context)
+
+
+def _id_of(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _next_look(text: str) -> int:

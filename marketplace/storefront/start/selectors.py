@@ -1,6 +1,7 @@
 """What a newcomer calls first, and the call of theirs that arrived last."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from marketplace.catalog.models import Deployment, Task
 from marketplace.catalog.selectors import models_published
@@ -37,10 +38,10 @@ def model_to_try() -> Listing | None:
     return None
 
 
-def call_seen(organisation_id: int) -> SeenCall | None:
-    """The organisation's last call; None before its first."""
+def call_seen(organisation_id: int, request_id: UUID | None = None) -> SeenCall | None:
+    """The organisation's last call, or the one of this id; None before there is one."""
     calls = UsageEvent.objects.filter(organisation_id=organisation_id).order_by("-request_id")
-    event = calls.first()
+    event = (calls.filter(pk=request_id) if request_id else calls).first()
     if event is None:
         return None
     return SeenCall(

@@ -91,6 +91,13 @@ def test_a_newcomer_is_answered_within_six_clicks_and_a_minute(
     assert len(clicks) <= CLICKS_MAX, clicks
     assert took_s <= FIRST_ANSWER_S
 
+    # Another one is shown in place of it.
+    first = page.get_by_role("link", name="Open the record of this call")
+    first_record = first.get_attribute("href") or ""
+    page.get_by_role("button", name="Send it from here").click()
+    expect(seen).to_contain_text("We saw your call")
+    expect(first).not_to_have_attribute("href", first_record)
+
     # The key of the first step is good, and the record is a click away.
     key = page.locator("#new-key").inner_text()
     page.get_by_role("link", name="Open the record of this call").click()
@@ -100,6 +107,20 @@ def test_a_newcomer_is_answered_within_six_clicks_and_a_minute(
     )
     assert answer.status == 200
     context.close()
+
+
+def test_an_answer_of_thoughts_alone_is_no_fault(page: Page, local_stack: LocalStack) -> None:
+    page.goto(f"{local_stack.web_url}/start")
+    page.route(
+        f"{local_stack.router_url}/v1/chat/completions",
+        lambda route: route.fulfill(
+            headers={"access-control-allow-origin": local_stack.web_url},
+            json={"choices": [{"message": {"content": None}}]},
+        ),
+    )
+    page.get_by_role("button", name="Send it from here").click()
+    expect(page.locator("[data-answer]")).to_have_text("(no text)")
+    expect(page.locator("[data-failed]")).to_be_hidden()
 
 
 def test_a_key_is_shown_once_and_works(page: Page, local_stack: LocalStack) -> None:

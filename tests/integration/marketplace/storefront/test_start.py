@@ -1,5 +1,7 @@
 """The page of the first call: a key that is shown once, code with it, and where the call went."""
 
+from uuid import uuid4
+
 import pytest
 from django.test import Client
 
@@ -16,7 +18,7 @@ from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.usefixtures("kept_shop")
-POLLS = 'hx-trigger="load delay:1s"'
+POLLS = 'hx-trigger="every 1s"'
 
 
 def founder() -> Client:
@@ -67,6 +69,21 @@ def test_the_page_waits_for_the_first_call_and_says_where_it_went(shop: Shop) ->
     assert POLLS not in seen.text
     settled_call(shop)
     assert "We saw your call" in client.get("/start").text
+
+
+def test_a_call_that_the_page_sent_is_the_one_that_it_shows(shop: Shop) -> None:
+    client = signed_in(shop.owner)
+    settled_call(shop, total_ms=111.0)
+    sent = str(uuid4())
+    waiting = client.get("/start/call", {"look": "1", "sent": sent}).text
+    assert "Waiting for the record of your call" in waiting
+    assert f"?look=2&amp;sent={sent}" in waiting
+    settled_call(shop, request_id=sent, total_ms=212.0)
+    settled_call(shop, total_ms=333.0)
+    seen = client.get("/start/call", {"look": "2", "sent": sent}).text
+    assert "212 ms" in seen
+    assert POLLS not in seen
+    assert client.get("/start/call", {"sent": "none"}).status_code == 200
 
 
 def test_after_a_call_that_failed_the_page_waits_for_the_next_one(shop: Shop) -> None:
