@@ -13,6 +13,12 @@ export function decimal(value: number, least: number, most = least, language = p
   return value.toLocaleString(language, { minimumFractionDigits: least, maximumFractionDigits: most, useGrouping: false });
 }
 
+/** What a person typed, with a point where the page's language writes numbers with a comma; else as it is. */
+export function withPoint(text: string, language = pageLanguage()): string {
+  const hasComma = decimal(0.5, 1, 1, language).includes(",");
+  return hasComma && /^[^,.]*,[^,.]*$/.test(text) ? text.replace(",", ".") : text;
+}
+
 function pageLanguage(): string {
   return typeof document === "undefined" ? "en" : document.documentElement.lang || "en";
 }

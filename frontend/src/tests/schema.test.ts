@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fieldOf, fieldsOf, takesImages, type Field, type JsonSchema } from "../playground/inputs/schema";
-import { parse } from "../playground/inputs/validate";
+import { isProblem, parse } from "../playground/inputs/validate";
 
 const SCHEMA: JsonSchema = {
   type: "object",
@@ -32,6 +32,13 @@ test("a schema's single values become fields, those with an order first", () => 
   assert.equal(field("prompt").help, "What to draw");
   assert.deepEqual([field("style").initial, field("fast").initial], ["ink", "false"]);
   assert.equal(fieldOf("x", { type: "object" }, false), null);
+});
+
+test("a decimal comma is one where the page's language has it", () => {
+  assert.deepEqual(parse(field("scale"), "0,5", "pt-BR"), { value: 0.5 });
+  assert.deepEqual(parse(field("scale"), "0.5", "pt-BR"), { value: 0.5 });
+  assert.ok(isProblem(parse(field("scale"), "0,5", "en")));
+  assert.ok(isProblem(parse(field("scale"), "0,5,1", "pt-BR")));
 });
 
 test("what is typed is checked by its field", () => {

@@ -51,6 +51,15 @@ test("free values must fill their shape", () => {
   assert.deepEqual(valuesTensor(tensor("FP32", -1, 2), "1 x", "1 2"), { problem: "number", values: {} });
 });
 
+test("a comma is inside of values only where the page's language has it, and their number says so", () => {
+  const two = { name: "X", datatype: "FP32", shape: [1, 2], data: [0.5, 1.25] };
+  for (const text of ["0,5 1,25", "0,5; 1,25", "0.5, 1.25"]) {
+    assert.deepEqual(valuesTensor(tensor("FP32", -1, 2), text, "1 2", "pt-BR"), two, text);
+  }
+  assert.deepEqual(valuesTensor(tensor("FP32", -1, 2), "1,2", "1 2", "pt-BR"), { ...two, data: [1, 2] });
+  assert.deepEqual(valuesTensor(tensor("FP32", -1, 2), "0,5 1,25", "1 2", "en"), { problem: "count", values: { found: 4, wanted: 2 } });
+});
+
 test("a wide output shows its highest values with their places", () => {
   const data = Array.from({ length: 40 }, (_, i) => (i * 7) % 20);
   const shown = shownOutput({ name: "P", datatype: "FP32", shape: [2, 20], data });

@@ -22,7 +22,9 @@ function inputFor(field: Field): Control["input"] {
   }
   const input = document.createElement("input");
   // Not type=number: it hides what it does not understand, and an error could not name it.
-  input.inputMode = field.kind === "text" ? "text" : "decimal";
+  // A phone's keys for decimals lack the minus.
+  const isPositive = (field.min ?? field.above ?? -1) >= 0;
+  input.inputMode = field.kind === "text" || !isPositive ? "text" : "decimal";
   input.autocomplete = "off";
   return input;
 }

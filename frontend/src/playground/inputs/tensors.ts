@@ -1,5 +1,6 @@
 // Inputs and outputs of Open Inference Protocol models: which form fits a tensor, and what is sent. Pure.
 import { fieldOf, type Field, type JsonSchema } from "./schema";
+import { withPoint } from "../words";
 import type { Value } from "./validate";
 
 export interface Tensor { name: string; datatype: string; shape: number[] }
@@ -120,15 +121,25 @@ export function shownOutput(output: OutputTensor): Shown {
   return { name: output.name, head: Array.from({ length: TOP }, (_, i) => `${i + 1}.`), rows: best, top: { n: TOP, of: width } };
 }
 
+/** The values in free text. A comma stands between two of them, or inside if only so there are as many as wanted. */
+function valuesOf(text: string, wanted: number, language?: string): string[] {
+  const values = text.split(/[\s,;]+/).filter(Boolean);
+  if (values.length === wanted) return values;
+  const spaced = text.split(/[\s;]+/).filter(Boolean).map((value) => withPoint(value, language));
+  return spaced.length === wanted && spaced.every((value) => Number.isFinite(Number(value))) ? spaced : values;
+}
+
 /** Numbers (or words, for BYTES) out of free text, and their shape: `-1` is what remains. */
-export function valuesTensor(tensor: Tensor, text: string, shapeText: string): SentTensor | { problem: string; values: Record<string, string | number> } {
-  const words = text.split(/[\s,;]+/).filter(Boolean);
+export function valuesTensor(
+  tensor: Tensor, text: string, shapeText: string, language?: string,
+): SentTensor | { problem: string; values: Record<string, string | number> } {
   const shape = shapeText.split(/[\s,x×]+/).filter(Boolean).map(Number);
   const rank = tensor.shape.length;
   if (shape.length !== rank || shape.some((side) => !Number.isInteger(side) || side < 1)) {
     return { problem: "shape", values: { rank } };
   }
   const wanted = shape.reduce((a, b) => a * b, 1);
+  const words = valuesOf(text, wanted, language);
   if (words.length !== wanted) return { problem: "count", values: { found: words.length, wanted } };
   if (tensor.datatype === "BYTES") return { ...tensor, shape, data: words };
   const numbers = words.map(Number);

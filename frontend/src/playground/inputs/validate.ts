@@ -1,4 +1,5 @@
 // From what a person typed to a value, or to what is wrong with it. Pure.
+import { withPoint } from "../words";
 import type { Field } from "./schema";
 
 /** `problem` is a key of the page's words, with the figures that go into it. */
@@ -14,8 +15,8 @@ function problem(key: string, values: Problem["values"] = {}): Problem {
   return { problem: key, values };
 }
 
-function numeric(field: Field, text: string): Parsed {
-  const value = Number(text);
+function numeric(field: Field, text: string, language?: string): Parsed {
+  const value = Number(withPoint(text, language));
   if (!Number.isFinite(value)) return problem(field.kind === "integer" ? "integer" : "number");
   if (field.kind === "integer" && !Number.isSafeInteger(value)) return problem("integer");
   const { min, max, above, below } = field;
@@ -34,12 +35,12 @@ function textual(field: Field, text: string): Parsed {
 }
 
 /** A field's value; undefined for one that is empty and need not be sent. */
-export function parse(field: Field, text: string): Parsed {
+export function parse(field: Field, text: string, language?: string): Parsed {
   const blank = text.trim() === "";
   if (blank) return field.required ? problem("required") : { value: undefined };
   switch (field.kind) {
     case "number":
-    case "integer": return numeric(field, text.trim());
+    case "integer": return numeric(field, text.trim(), language);
     case "boolean": {
       const word = text.trim().toLowerCase();
       if (["true", "1"].includes(word)) return { value: true };
