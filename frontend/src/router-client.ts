@@ -149,15 +149,15 @@ export interface StreamEvent {
   error?: { message: string; code?: string };
 }
 
-/** The JSON events of a server-sent stream, without the closing [DONE]. */
+/** The JSON events of a server-sent stream, without the closing [DONE]. Throws if it ends, or breaks, before that. */
 export async function* events(response: Response): AsyncGenerator<StreamEvent> {
-  if (!response.body) return;
+  if (!response.body) throw new Error("the answer has no body");
   let buffer = "";
   const decoder = new TextDecoder();
   const reader = response.body.getReader();
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return;
+    if (done) throw new Error("the stream ended before [DONE]");
     buffer += decoder.decode(value, { stream: true });
     const parts = buffer.split("\n\n");
     buffer = parts.pop() ?? "";
@@ -165,7 +165,8 @@ export async function* events(response: Response): AsyncGenerator<StreamEvent> {
       // A part may also be a comment that keeps the connection open.
       if (!part.startsWith("data:")) continue;
       const data = part.slice("data:".length).trim();
-      if (data !== "[DONE]") yield JSON.parse(data) as StreamEvent;
+      if (data === "[DONE]") return;
+      yield JSON.parse(data) as StreamEvent;
     }
   }
 }

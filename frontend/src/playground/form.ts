@@ -31,8 +31,8 @@ export function form(root: HTMLElement, settings: Settings): void {
   const saved = restore<Record<string, unknown>>(settings.model, VERSION) ?? {};
   const widgets = new Map<string, InputWidget>();
 
-  const take = (): Call | null => {
-    const sent = [...widgets.values()].map((widget) => widget.take());
+  const take = (isQuiet: boolean): Call | null => {
+    const sent = [...widgets.values()].map((widget) => widget.take(isQuiet));
     return sent.every((tensor) => tensor !== null) ? inferCall(settings.model, sent) : null;
   };
   const rows = (): number => widgets.values().next().value?.rows() ?? 1;
@@ -40,7 +40,7 @@ export function form(root: HTMLElement, settings: Settings): void {
     // What is not filled in yet has a size already.
     model: settings.model, call: inferCall(settings.model, [{ name: "", datatype: "FP32", shape: [rows()], data: [] }]),
   }));
-  const redraw = codePanel(root, settings, take);
+  const redraw = codePanel(root, settings, () => take(true)); // Who is still typing is not told of what is missing.
   const changed = (): void => {
     requote();
     redraw();
@@ -63,7 +63,7 @@ export function form(root: HTMLElement, settings: Settings): void {
   holder.addEventListener("input", changed);
   holder.addEventListener("submit", (event) => {
     event.preventDefault();
-    const request = take();
+    const request = take(false);
     if (!request) return;
     void send(request, ({ outputs }) => {
       result.replaceChildren(...outputs.map((output) => outputTable(shownOutput(output), words)));

@@ -93,9 +93,11 @@ export function chat(root: HTMLElement, settings: Settings): void {
     addButton.focus();
   };
 
-  const read = (): ChatSettings | null => {
-    const values = readAll(more, words);
-    if (!values || !form.reportValidity()) return null;
+  /** Null if a setting is wrong, which is said next to it; without a word for who is still typing. */
+  const read = (isQuiet = false): ChatSettings | null => {
+    const values = readAll(more, words, isQuiet);
+    const isValid = isQuiet ? [system, temperature, limit, stop].every((one) => one.validity.valid) : form.reportValidity();
+    if (!values || !isValid) return null;
     return {
       system: system.value.trim(),
       temperature: temperature.value === "" ? null : temperature.valueAsNumber,
@@ -105,7 +107,7 @@ export function chat(root: HTMLElement, settings: Settings): void {
     };
   };
   const redrawCode = codePanel(root, settings, () => {
-    const chatSettings = read();
+    const chatSettings = read(true);
     const first = lanes[0];
     const prompt = input.value.trim();
     return chatSettings && first ? first.callOf(prompt ? userMessage(prompt, images) : null, chatSettings) : null;
@@ -133,14 +135,17 @@ export function chat(root: HTMLElement, settings: Settings): void {
     if (!prompt || busy || !chatSettings) return;
     busy = sendButton.disabled = true;
     root.setAttribute("aria-busy", "true");
-    const message = userMessage(prompt, images);
+    const sent = images;
+    const message = userMessage(prompt, sent);
     input.value = "";
     setImages([]);
     const answered = await Promise.all(lanes.map((lane) => lane.send(message, chatSettings)));
     busy = sendButton.disabled = false;
     root.setAttribute("aria-busy", "false");
-    // What nobody answered need not be typed again.
-    if (!answered.some(Boolean) && !input.value) input.value = prompt;
+    if (!answered.some(Boolean)) { // What nobody answered need not be typed or chosen again.
+      input.value ||= prompt;
+      if (!images.length) setImages(sent);
+    }
     changed();
     if (document.activeElement === document.body || form.contains(document.activeElement)) input.focus();
   };

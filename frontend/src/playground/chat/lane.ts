@@ -14,6 +14,7 @@ export interface Lane {
   report: HTMLElement;
   state: LaneState;
   choice: () => Choice;
+  /** Whether the message is done with: false if nobody answered it, and it may be sent again. */
   send: (message: Message, settings: ChatSettings) => Promise<boolean>;
   stop: () => void;
   clear: () => void;
@@ -150,6 +151,9 @@ export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane
         }
         if (event.route) told(event.route);
       }
+    } catch (error) {
+      if (signal.aborted || error instanceof CallFailed) throw error;
+      throw new CallFailed("", 502, answer ? BROKEN_STREAM : "");
     } finally {
       cancelAnimationFrame(frame);
       if (answer) {
@@ -162,6 +166,8 @@ export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane
 
   const send = async (message: Message, chat: ChatSettings): Promise<boolean> => {
     const request = callOf(message, chat);
+    const { history } = state;
+    const isCurrent = (): boolean => state.history === history;
     failure.hidden = stopped.hidden = true;
     const asked = bubble(log, message, words);
     const reply = bubble(log, { role: "assistant", content: "" }, words);
@@ -173,12 +179,16 @@ export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane
       await stream(request, reply, controller.signal);
       if (!reply.dataset.answer) reply.textContent = say(words, "noText");
     } catch (error) {
-      if (controller.signal.aborted) stopped.hidden = false;
+      if (controller.signal.aborted) stopped.hidden = !isCurrent();
       else showFailure(failure, error, settings);
     }
     running = null;
     stopButton.hidden = true;
     reply.classList.remove("bubble-busy");
+    if (!isCurrent()) { // Another conversation has begun: this answer belongs to none.
+      announcer.textContent = "";
+      return true;
+    }
     const answer = reply.dataset.answer ?? "";
     // Said once, whole: a screen reader is not made to read each token.
     announcer.textContent = answer ? `${name(choice())}: ${answer}` : "";

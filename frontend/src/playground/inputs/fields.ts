@@ -52,22 +52,22 @@ export function labelled(one: Control): HTMLElement {
   return holder;
 }
 
-/** The control's value, undefined if empty; null after showing an error next to it. */
-export function read({ field, input, box }: Control, words: Words): Value | undefined | null {
+/** The control's value, undefined if empty; null if it is wrong, which is said next to it unless that is to be quiet. */
+export function read({ field, input, box }: Control, words: Words, isQuiet = false): Value | undefined | null {
   const parsed = parse(field, input.value);
-  complain(input, box, isProblem(parsed) ? say(words, parsed.problem, parsed.values) : "");
+  if (!isQuiet) complain(input, box, isProblem(parsed) ? say(words, parsed.problem, parsed.values) : "");
   return isProblem(parsed) ? null : parsed.value;
 }
 
-/** All values by name, or null with the first that is wrong in focus. */
-export function readAll(controls: Control[], words: Words): Record<string, Value> | null {
+/** All values by name, or null; with the first that is wrong in focus unless that is to be quiet. */
+export function readAll(controls: Control[], words: Words, isQuiet = false): Record<string, Value> | null {
   const found: Record<string, Value> = {};
   let wrong: Control | null = null;
   for (const one of controls) {
-    const value = read(one, words);
+    const value = read(one, words, isQuiet);
     if (value === null) wrong ??= one;
     else if (value !== undefined) found[one.field.name] = value;
   }
-  wrong?.input.focus();
+  if (!isQuiet) wrong?.input.focus();
   return wrong ? null : found;
 }

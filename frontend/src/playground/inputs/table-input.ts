@@ -9,10 +9,11 @@ import { say, type Words } from "../words";
 /** More rows make a page slow; a program may send as many as a body holds. */
 export const ROWS_MAX = 200;
 
-/** What the form needs from any input. `take` is null after showing an error next to it. */
+/** What the form needs from any input. `take` is null if something is wrong: it is said next to it, and in focus, unless
+ * that is to be quiet. */
 export interface InputWidget {
   node: HTMLElement;
-  take: () => SentTensor | null;
+  take: (isQuiet: boolean) => SentTensor | null;
   rows: () => number;
   state: () => unknown;
 }
@@ -108,16 +109,16 @@ export function tableInput(input: TableInput, words: Words, saved: unknown, chan
     // What is charged for is the first axis: of a flat tensor each value.
     rows: () => Math.max(rows.length, 1) * (input.tensor.shape.length === 1 ? input.columns.length : 1),
     state: () => rows.map((row) => row.map((one) => one.input.value)),
-    take: () => {
-      complain(body, box, rows.length ? "" : say(words, "rows"));
+    take: (isQuiet) => {
+      if (!isQuiet) complain(body, box, rows.length ? "" : say(words, "rows"));
       let wrong: Control | null = null;
       const values = rows.map((row) => row.map((one): Value => {
-        const value = read(one, words);
+        const value = read(one, words, isQuiet);
         if (value === null || value === undefined) wrong ??= one;
         const numeric = input.tensor.datatype !== "BYTES" && input.tensor.datatype !== "BOOL";
         return typeof value === "boolean" && numeric ? Number(value) : (value ?? "");
       }));
-      (wrong as Control | null)?.input.focus();
+      if (!isQuiet) (wrong as Control | null)?.input.focus();
       return wrong || !rows.length ? null : tableTensor(input.tensor, values);
     },
   };

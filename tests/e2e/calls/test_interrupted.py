@@ -1,0 +1,121 @@
+"""What is done in the middle: begins anew, goes back, types on. And answers that break off."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.e2e.calls.test_side_by_side import CHAT_MODEL, picture, playground
+from tests.local_stack import LocalStack
+
+ENDING = "data: [DONE]\n\n"
+
+
+def said(text: str) -> str:
+    return f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': text}}]})}\n\n"
+
+
+class Answers:
+    """Answers the page's calls in the router's place, and keeps what was sent."""
+
+    def __init__(self, page: Page, stack: LocalStack) -> None:
+        self.held: list[Route] = []
+        self.sent: list[dict] = []
+        self._allowed = {"access-control-allow-origin": stack.web_url}
+        self.body: str | None = said("Hello.") + ENDING
+        self.status = 200
+        page.route(f"{stack.router_url}/v1/chat/completions", self._answer)
+
+    def _answer(self, route: Route) -> None:
+        if route.request.method == "OPTIONS" or "x-route-quote" in route.request.headers:
+            return route.fallback()
+        self.sent.append(json.loads(route.request.post_data or ""))
+        if self.body is None:
+            return self.held.append(route)
+        kind = "text/event-stream" if self.status == 200 else "application/json"
+        route.fulfill(status=self.status, content_type=kind, headers=self._allowed, body=self.body)
+
+
+@pytest.fixture
+def answers(page: Page, local_stack: LocalStack) -> Answers:
+    playground(page, local_stack, CHAT_MODEL)
+    return Answers(page, local_stack)
+
+
+def ask(page: Page, text: str) -> None:
+    page.get_by_label("Your message").fill(text)
+    page.get_by_role("button", name="Send").click()
+
+
+def test_a_conversation_that_is_begun_anew_has_nothing_of_the_one_before(
+    page: Page, answers: Answers
+) -> None:
+    answers.body = None
+    ask(page, "First?")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+    expect(page.get_by_label("Your message")).to_have_value("")
+    expect(page.locator("[data-stopped]")).to_be_hidden()
+    answers.body = said("Yes.") + ENDING
+    ask(page, "Second?")
+    expect(page.locator(".bubble").last).to_contain_text("Yes.")
+    assert [message["content"] for message in answers.sent[-1]["messages"]] == ["Second?"]
+    page.reload()
+    expect(page.locator(".bubble")).to_have_count(2)
+
+
+@pytest.mark.parametrize("body", [said("Half of"), said("Half of") + "data: {not json\n\n"])
+def test_an_answer_that_breaks_off_says_so(page: Page, answers: Answers, body: str) -> None:
+    answers.body = body
+    ask(page, "Hello?")
+    expect(page.get_by_role("alert")).to_contain_text("The answer was cut off.")
+    expect(page.locator(".bubble").last).to_contain_text("Half of")
+
+
+def test_a_picture_that_nobody_looked_at_need_not_be_chosen_again(
+    page: Page, answers: Answers, tmp_path: Path
+) -> None:
+    page.evaluate("document.querySelector('[data-images-field]').hidden = false")
+    page.locator("#images").set_input_files(picture(tmp_path / "red.png"))
+    expect(page.locator(".thumbnail")).to_have_count(1)
+    answers.status = 503
+    answers.body = json.dumps({"error": {"message": "Not now.", "code": "no_eligible_worker"}})
+    ask(page, "What is this?")
+    expect(page.get_by_role("alert")).to_contain_text("Not now.")
+    expect(page.locator(".thumbnail")).to_have_count(1)
+    expect(page.get_by_label("Your message")).to_have_value("What is this?")
+
+
+def test_code_is_shown_while_somebody_still_types(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, CHAT_MODEL)
+    page.get_by_text("Show code").click()
+    expect(page.locator("#code-shown")).to_contain_text(CHAT_MODEL)
+    page.get_by_text("System prompt and parameters").click()
+    system = page.get_by_label("System prompt").last
+    system.press_sequentially("abc")
+    expect(system).to_have_value("abc")
+    expect(page.locator("#code-shown")).to_contain_text("abc")
+
+    playground(page, local_stack, "waypost/fraud-scorer")
+    page.get_by_text("Show code").click()
+    page.get_by_label("amount_usd, Row 1").fill("")
+    hour = page.get_by_label("hour_of_day, Row 1")
+    hour.fill("")
+    hour.press_sequentially("14")
+    expect(hour).to_have_value("14")
+
+
+def test_back_in_the_catalog_shows_what_is_filtered(page: Page, local_stack: LocalStack) -> None:
+    page.goto(f"{local_stack.web_url}/models")
+    chat = page.get_by_role("checkbox", name="Chat", exact=True)
+    chat.check()
+    page.wait_for_url("**task=chat**")
+    page.get_by_role("combobox", name="Kind").select_option("real")
+    page.wait_for_url("**kind=real**")
+    page.go_back()
+    page.wait_for_url(lambda url: "kind=real" not in url)
+    expect(chat).to_be_checked()
+    page.keyboard.press("Control+k")
+    expect(page.locator("dialog.finder-dialog")).to_be_visible()
