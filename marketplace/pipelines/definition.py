@@ -14,6 +14,7 @@ import msgspec
 from django.utils.translation import gettext as _
 
 from marketplace.catalog.models import AIModel
+from marketplace.catalog.prices import number_text
 from marketplace.pipelines.kinds import (
     ANYTHING,
     NotThere,
@@ -83,7 +84,9 @@ def definition_read(text: bytes) -> Definition:
     """Read and check what needs no catalog. Raises :class:`DefinitionInvalid`."""
     if len(text) > BYTES_MAX:
         raise DefinitionInvalid(
-            Problem("", _("a definition has at most %(n)s bytes") % {"n": f"{BYTES_MAX:,}"})
+            Problem(
+                "", _("a definition has at most %(n)s bytes") % {"n": number_text(BYTES_MAX, 0)}
+            )
         )
     try:
         definition = msgspec.json.decode(text, type=Definition)

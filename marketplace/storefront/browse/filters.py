@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from marketplace.catalog.models import MODEL_NAME, Task
+from marketplace.catalog.prices import number_text
 
 MODALITIES: dict[str, Promise] = {
     "text": gettext_lazy("Text"),
@@ -171,7 +172,7 @@ def chips(filters: Filters, providers: dict[str, str]) -> list[tuple[str, str]]:
             for value in values
         ]
     if filters.context_min:
-        label = _("Context from %(n)s tokens") % {"n": f"{filters.context_min:,}"}
+        label = _("Context from %(n)s tokens") % {"n": number_text(filters.context_min, 0)}
         found.append((label, filters.url(context_min=0)))
     if filters.price_max is not None:
         label = _("Up to $%(price)s") % {"price": f"{filters.price_max.normalize():f}"}

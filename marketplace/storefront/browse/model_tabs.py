@@ -44,11 +44,11 @@ class Bar:
 
     @property
     def state(self) -> str:
-        """``idle``, ``good``, ``worse`` (one call of a hundred failed) or ``bad`` (one of ten)."""
+        """``idle``, ``good``, ``worse`` (over one call in a hundred failed) or ``bad`` (in ten)."""
         uptime = self.measured.uptime
         if uptime is None:
             return "idle"
-        return "good" if uptime > 0.99 else "worse" if uptime > 0.9 else "bad"
+        return "good" if uptime >= 0.99 else "worse" if uptime >= 0.9 else "bad"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ WORDS: dict[str, str | Promise] = {
         "The answer was cut off. You pay for what arrived. Send it again for the rest."
     ),
     "adviceUnreachable": _(
-        "The router cannot be reached. Check that it runs (manage.py status), then try again."
+        "The router cannot be reached. Try again in a moment; the status page says how it is."
     ),
     "elided": _("{n} values left out here"),
     "topClasses": _("The {n} highest of {of}"),

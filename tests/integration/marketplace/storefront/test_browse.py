@@ -101,6 +101,12 @@ def test_filters(stock: None, query: str, names: set[str] | None) -> None:
     assert set(shown(query)) == (everything if names is None else names)
 
 
+def test_a_chip_writes_its_figure_as_the_reader_does(shop: Shop) -> None:
+    page = Client(headers={"accept-language": "pt-br"}).get("/models?context=32768")
+    ((label, _url),) = page.context["chips"]
+    assert "32.768" in label
+
+
 def test_filters_are_asked_of_one_deployment(shop: Shop) -> None:
     model = add_model("yard/two", hardware="H100", supported_parameters=["tools"])
     pool = Pool.objects.create(name="other", hardware="TPU", engine="x")

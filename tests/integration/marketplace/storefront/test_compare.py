@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
 
 from marketplace.catalog.models import AIModel, Protocol, Provider, Worker
+from marketplace.storefront.browse.model_tabs import Bar
 from marketplace.storefront.rankings.selectors import SAMPLES_MIN
 from marketplace.usage.rankings import rankings_compute
+from marketplace.usage.rollups.deployments import Measured
 from marketplace.usage.services import LOOK_BACK_FAR, deployment_rollups_compute
 from tests.bench.generate.__main__ import main as generate
 from tests.integration.marketplace.config.test_pages import settled_call
@@ -117,6 +120,13 @@ def test_uptime_is_of_the_calls_that_a_worker_got(measured: Shop) -> None:
     assert offering.measured.uptime == pytest.approx(30 / 31)
     assert page.context["window"].name == "24h", "no days yet, so hours"
     assert [bar.state for bar in offering.bars if bar.state != "idle"] == ["worse"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "state"), [(0, "good"), (1, "good"), (2, "worse"), (10, "worse"), (11, "bad")]
+)
+def test_a_bar_is_as_high_as_its_legend_says(faults: int, state: str) -> None:
+    assert Bar(datetime.now(UTC), Measured(placed=100, faults=faults)).state == state
 
 
 def test_performance_names_each_deployment_with_its_sample(measured: Shop) -> None:
