@@ -104,7 +104,9 @@ def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
         arrived_s=arrival.arrived_s,
         created_at_ms=arrival.created_at_ms,
         prompt_bytes=prompt_bytes - image_bytes + len(memoryview(fields.get("tools", b""))),
-        aside_bytes=sum(len(memoryview(fields[name])) for name in ASIDE_FIELDS & fields.keys()),
+        aside_bytes=sum(
+            len(memoryview(fields[name])) for name in ASIDE_FIELDS.intersection(fields)
+        ),
         prompt_tokens_min=0 if TRUNCATED in fields else asked.tokens_min,
         modalities=asked.modalities,
         completion_tokens_asked=_tokens_asked(known, shape),
