@@ -1,9 +1,13 @@
 """Takes a failing worker out for a while, and lets it back in carefully.
 
 Outlier ejection with half-open probing, as circuit breakers do it (Nygard, *Release It!*; Envoy's
-outlier detection). The pause doubles with each further failure. Requests sent before the circuit
-opened that fail later belong to the same incident, however many they are. When the pause is over,
-the circuit is half-open: the worker gets a probe and no client's request, until a probe succeeds.
+outlier detection). Requests sent before the circuit opened that fail later belong to the same
+incident, however many they are. When the pause is over, the circuit is half-open: the worker gets a
+probe and no client's request, until a probe succeeds.
+
+With each further failure the pause is a share of the time for which the worker has been out. So a
+worker comes back late by no more than that share of its outage. Pauses that double can be as long
+as the outage itself.
 
 A worker that answers wrongly may do so because of the request. So wrong answers to one tenant only
 raise a doubt, however many they are. A probe decides it, or another worker that can answer the same
@@ -12,13 +16,16 @@ request.
 
 FAILURES_TO_EJECT = 2
 PAUSE_S = 0.25
+PAUSE_SHARE = 0.125
+"""How long a pause is, of the time since the worker was taken out; at least ``PAUSE_S``."""
+
 PAUSE_MAX_S = 30.0
 
 
 class Ejection:
     """The circuit of one worker: closed, open until ``until_s``, then half-open."""
 
-    __slots__ = ("_by", "_opened_s", "consecutive_failures", "is_doubted", "until_s")
+    __slots__ = ("_by", "_opened_s", "_since_s", "consecutive_failures", "is_doubted", "until_s")
 
     def __init__(self) -> None:
         self.consecutive_failures = 0
@@ -27,6 +34,7 @@ class Ejection:
         """Whether to send a probe at once."""
         self._by: int | None = None
         self._opened_s = 0.0
+        self._since_s = 0.0
 
     @property
     def is_ejected(self) -> bool:
@@ -66,9 +74,11 @@ class Ejection:
         excess = self.consecutive_failures - FAILURES_TO_EJECT
         if excess < 0:
             return False
-        # min() before the power: a worker that is down for a day fails often.
+        if not excess:
+            self._since_s = now_s
         self._opened_s = now_s
-        self.until_s = now_s + min(PAUSE_S * 2 ** min(excess, 16), PAUSE_MAX_S)
+        pause_s = max(PAUSE_S, PAUSE_SHARE * (now_s - self._since_s))
+        self.until_s = now_s + min(pause_s, PAUSE_MAX_S)
         return True
 
     def is_open(self, now_s: float) -> bool:

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.scheduling.fleet.ejection import FAILURES_TO_EJECT, PAUSE_MAX_S, PAUSE_S, Ejection
+from router.scheduling.fleet.ejection import (
+    FAILURES_TO_EJECT,
+    PAUSE_MAX_S,
+    PAUSE_S,
+    PAUSE_SHARE,
+    Ejection,
+)
 
 
 def ejected(now_s: float = 0.0) -> Ejection:
@@ -86,8 +92,9 @@ def test_a_pause_grows_to_its_bound_however_long_a_worker_is_down(more: int) -> 
     for _ in range(more):
         now_s = made.until_s  # A probe is sent as soon as the pause is over.
         assert made.failed(now_s, now_s)
-        assert pause_s <= made.until_s - now_s <= PAUSE_MAX_S
-        pause_s = made.until_s - now_s
+        longer_s = round(made.until_s - now_s, 9)
+        assert pause_s <= longer_s <= PAUSE_MAX_S
+        pause_s = longer_s
 
 
 def test_failures_of_requests_sent_before_the_circuit_opened_count_as_one() -> None:
@@ -97,4 +104,15 @@ def test_failures_of_requests_sent_before_the_circuit_opened_count_as_one() -> N
     assert not made.failed(9.0, 12.0), "or some of it much later"
     assert made.until_s == 10.0 + PAUSE_S
     assert made.failed(11.0, 11.5), "but a probe counts"
-    assert made.until_s == 11.5 + 2 * PAUSE_S
+    assert made.until_s == 11.5 + PAUSE_S
+    assert made.failed(20.0, 26.0)
+    assert made.until_s == 26.0 + PAUSE_SHARE * 16.0, "it has been out since the first of them"
+
+
+def test_an_outage_counts_from_when_the_worker_was_taken_out_last() -> None:
+    made = ejected(now_s=10.0)
+    made.failed(90.0, 90.0)
+    made.succeeded()
+    for _ in range(FAILURES_TO_EJECT):
+        made.failed(100.0, 100.0)
+    assert made.until_s == 100.0 + PAUSE_S

@@ -3,15 +3,18 @@
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import structs
 
 from router.domain.catalog import OWN
 from router.scheduling.attempts.endings import ANSWERED, FAILED
 from router.scheduling.attempts.sending import PROBE_TIMEOUT_S
 from router.scheduling.decisions import Cancel, Dispatch, Eject, Probe
-from router.scheduling.fleet.ejection import PAUSE_S
+from router.scheduling.fleet.ejection import PAUSE_MAX_S, PAUSE_S
 from router.scheduling.fleet.probing import INTERVAL_MAX_S, INTERVAL_S, ProbeClock
 from router.scheduling.scheduler import Scheduler
+from tests.examples import examples
 from tests.unit.router.scheduling.fleets import (
     dispatched,
     endpoint,
@@ -74,16 +77,34 @@ def test_what_was_under_way_when_a_worker_failed_does_not_keep_it_away() -> None
     assert len(probes(made.tick(0.5 + 1.1 * PAUSE_S))) == 1
 
 
-def test_a_pause_doubles_while_probes_fail() -> None:
+def test_pauses_are_a_share_of_the_outage_while_probes_fail() -> None:
     made = ejected()
-    now_s, pauses = 1.1, []
-    for _ in range(3):
+    pauses = []
+    for now_s in (1.0, 8.0, 80.0, 800.0):
         made.arrive(ticket(f"t{now_s}", "good"), now_s)
         (probe,) = probes(made.tick(now_s))
         (eject,) = [d for d in made.ended(probe, FAILED, now_s) if isinstance(d, Eject)]
         pauses.append(eject.until_s - now_s)
-        now_s = eject.until_s + 0.1
-    assert pauses == pytest.approx([2 * PAUSE_S, 4 * PAUSE_S, 8 * PAUSE_S])
+    assert pauses == pytest.approx([PAUSE_S, 1.0, 10.0, PAUSE_MAX_S])
+
+
+@settings(max_examples=examples(20))
+@given(st.floats(0, 1))
+def test_a_worker_that_was_gone_for_two_seconds_is_soon_back(gone_s: float) -> None:
+    made = scheduler(endpoint("bad", slots=4, service_ms=10), endpoint("good", slots=4))
+    back_s = gone_s + 2.0
+    ejects = []
+    for number in range(round(100 * (back_s + 0.5))):
+        now_s = number / 100
+        decisions = made.arrive(ticket(str(number), "bad", "good", now_s=now_s), now_s)
+        for decision in decisions + made.tick(now_s):
+            if isinstance(decision, Dispatch | Probe):
+                is_gone = decision.attempt.endpoint.id == "bad" and gone_s <= now_s < back_s
+                ending = FAILED if is_gone else ANSWERED
+                ended = made.ended(decision.attempt, ending, now_s + 0.005)
+                ejects += [d for d in ended if isinstance(d, Eject)]
+    assert ejects
+    assert not made.fleet.workers["bad"].ejection.is_ejected
 
 
 def test_a_probe_that_hangs_is_stopped_and_counts_as_a_failure() -> None:
