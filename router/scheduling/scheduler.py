@@ -216,6 +216,7 @@ class Scheduler:
         attempt.answering = True
         attempt.run.first(now_s)
         worker = attempt.endpoint.worker
+        worker.streamed_s = now_s
         decisions = self._end_twin(attempt, OUTRUN, now_s) if attempt.twin is not None else []
         return decisions + self._matching.fill(worker, now_s) if worker.began() else decisions
 
@@ -292,9 +293,7 @@ class Scheduler:
         if trust is GAINED:
             self.fleet.trust_changes += worker.answered()
             return []
-        if trust is LOST_IF_SILENT and (
-            attempt.is_hedge or worker.probes.heard_s > attempt.dispatched_s
-        ):
+        if trust is LOST_IF_SILENT and (attempt.is_hedge or not attempt.met_silence(now_s)):
             return []
         is_doubt = trust is DOUBTED and not attempt.is_probe
         tenant = attempt.ticket.tenant if is_doubt else None

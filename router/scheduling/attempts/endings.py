@@ -33,7 +33,7 @@ class Trust(StrEnum):
     LOST = "lost"
     """It failed. Two failures in a row eject it."""
     LOST_IF_SILENT = "lost_if_silent"
-    """It was late, and nothing has been heard of it since: it may hang. Then this is a failure."""
+    """If nothing was heard of it since the answer was due, it may hang. Then this is a failure."""
 
 
 class Lesson(StrEnum):

@@ -29,10 +29,11 @@ LESSONS_MIN = 100
 class Attempt:
     """One ticket on one endpoint. It holds its place there from dispatch until the last token.
 
-    ``run`` is the endpoint model's record of it, and ``twin`` is the other attempt of a hedge, of
-    which the second ``is_hedge``. ``answering`` says that its first byte is on its way to the
-    client. ``cached_tokens`` is how much of its prompt the endpoint should have had. ``teaches``
-    says whether its end is to be learned from.
+    ``run`` is the endpoint model's record of it, and ``expected_s`` what it was expected to take as
+    it was sent. ``twin`` is the other attempt of a hedge, of which the second ``is_hedge``.
+    ``answering`` says that its first byte is on its way to the client. ``cached_tokens`` is how
+    much of its prompt the endpoint should have had. ``teaches`` says whether its end is to be
+    learned from.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Attempt:
         "cached_tokens",
         "dispatched_s",
         "endpoint",
+        "expected_s",
         "id",
         "is_hedge",
         "is_probe",
@@ -64,6 +66,7 @@ class Attempt:
         self.cached_tokens = cached_tokens
         self.dispatched_s = now_s
         self.run: Run = endpoint.model.begin(ticket, work, cached_tokens, now_s)
+        self.expected_s = self.run.expected_s
         self.teaches = endpoint.takes_lesson(now_s)
         self.twin: Attempt | None = None
         self.answering = False
@@ -73,12 +76,19 @@ class Attempt:
     def heard(self, tokens: int, now_s: float) -> None:
         """More of its answer came."""
         self.run.heard(tokens, now_s)
+        self.endpoint.worker.streamed_s = now_s
+
+    def met_silence(self, now_s: float) -> bool:
+        """Whether its answer is overdue, and nothing was heard of its worker since it was due."""
+        worker, due_s = self.endpoint.worker, self.run.started_s + self.expected_s
+        return max(worker.probes.heard_s, worker.streamed_s) <= due_s < now_s
 
 
 class WorkerState:
     """One inference server: what runs on it, whether it is trusted, and its ``model``.
 
     ``batch_calls`` of what runs are of batches; ``others_s`` is when it was last sent another call.
+    ``streamed_s`` is when a part of an answer last came before its end.
     """
 
     __slots__ = (
@@ -93,6 +103,7 @@ class WorkerState:
         "model",
         "others_s",
         "probes",
+        "streamed_s",
     )
 
     def __init__(self, id_: str, slots: int) -> None:
@@ -100,6 +111,7 @@ class WorkerState:
         self.is_engine = False
         self.batch_calls = 0
         self.others_s = -inf
+        self.streamed_s = 0.0
         self._slow_start = SlowStart(slots)
         self.inflight: dict[int, Attempt] = {}
         self.bounds = Bounds(slots, self.inflight)

@@ -35,9 +35,9 @@ def test_only_an_answer_says_how_fast_a_worker_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_worker_is_ejected_for_its_own_failures_only(name: str) -> None:
-    made = scheduler(endpoint("a"))
+    made = scheduler(endpoint("a", slots=2))
     first, second = place(made, "1", "a"), place(made, "2", "a")
-    decisions = made.ended(first, ALL[name], 0.1) + made.ended(second, ALL[name], 0.1)
+    decisions = made.ended(first, ALL[name], 0.4) + made.ended(second, ALL[name], 0.4)
     is_ejected = any(isinstance(decision, Eject) for decision in decisions)
     assert is_ejected == (name in {"FAILED", "TRUNCATED", "OUTRUN"})
     assert made.fleet.workers["a"].ejection.is_doubted == (name == "ANSWERED_WRONGLY")

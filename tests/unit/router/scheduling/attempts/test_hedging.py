@@ -1,5 +1,7 @@
 """Second attempts for late ones."""
 
+import pytest
+
 from router.domain.request import Priority
 from router.scheduling.attempts.endings import ANSWERED, FAILED, GIVEN_UP
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Eject, Hedge
@@ -209,16 +211,52 @@ def test_a_baseline_sends_nothing_twice() -> None:
     assert hedges(made.tick(5.0)) == []
 
 
-def test_a_loser_that_was_heard_of_meanwhile_is_not_blamed() -> None:
+@pytest.mark.parametrize(("heard_s", "is_blamed"), [(0.09, True), (0.15, False), (0.3, False)])
+def test_a_loser_is_not_blamed_whose_worker_was_heard_of_after_its_answer_was_due(
+    heard_s: float, is_blamed: bool
+) -> None:
     made = two()
     for name in "ab":
         place(made, name, "late", "free")
     alive = place(made, "alive", "late", now_s=0.05)
+    made.ended(alive, ANSWERED, heard_s)
     seconds = hedges(made.tick(0.31))
-    made.ended(alive, ANSWERED, 0.32)
     ended = [d for second in seconds for d in made.ended(second, ANSWERED, 0.45)]
-    assert not [d for d in ended if isinstance(d, Eject)]
+    assert bool([d for d in ended if isinstance(d, Eject)]) is is_blamed
     assert len([d for d in ended if isinstance(d, Cancel)]) == len(seconds) == 2
+
+
+def test_a_slow_worker_is_not_blamed_for_what_a_fast_one_answers_before_it_is_due() -> None:
+    made = scheduler(
+        endpoint("slow", slots=SLOTS, service_ms=1_000),
+        endpoint("fast", slots=SLOTS, service_ms=100),
+    )
+    for name in "ab":
+        far = {"fast": 60.0}
+        place(made, name, "slow", "fast", priority=Priority.BATCH, penalty_s=far)
+    seconds = hedges(made.tick(0.31))
+    ended = [d for second in seconds for d in made.ended(second, ANSWERED, 0.45)]
+    assert len([d for d in ended if isinstance(d, Cancel)]) == len(seconds) == 2
+    assert not [d for d in ended if isinstance(d, Eject)]
+
+
+@pytest.mark.parametrize(("heard_services", "is_blamed"), [(0.5, True), (2.0, False)])
+def test_a_loser_is_not_blamed_whose_engine_went_on_with_another_answer(
+    heard_services: float, is_blamed: bool
+) -> None:
+    made = two()
+    chat = {"prompt_tokens": 50.0, "answer_tokens": 20.0}
+    far = {"free": 60.0}
+    talks, *firsts = [
+        place(made, name, "late", "free", streams=True, penalty_s=far, **chat) for name in "abc"
+    ]
+    service_s = firsts[0].run.expected_s
+    made.first_byte(talks, 0.1 * service_s)
+    talks.heard(1, heard_services * service_s)
+    seconds = hedges(made.tick(4 * service_s))
+    ended = [d for second in seconds for d in made.first_byte(second, 4.1 * service_s)]
+    assert [d.attempt for d in ended if isinstance(d, Cancel)] == firsts
+    assert bool([d for d in ended if isinstance(d, Eject)]) is is_blamed
 
 
 def test_a_second_attempt_that_loses_is_not_blamed() -> None:
