@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from router.domain.catalog import Policy
 from router.domain.request import Priority
-from router.scheduling.attempts.hedging import HedgeClock, batch_patience_s
+from router.scheduling.attempts.hedging import LATE, HedgeClock, batch_patience_s
 from router.scheduling.caches.affinity import cached_tokens
 from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Hedge, Probe
 from router.scheduling.fleet.fleet import Fleet
@@ -14,6 +14,7 @@ from router.scheduling.scoring import Scoring
 from router.scheduling.ticket import Ticket
 
 PROBE_TIMEOUT_S = 2.0
+"""How long a probe may take, unless the worker is known to be slow."""
 
 
 class Sender:
@@ -72,20 +73,23 @@ class Sender:
         """Send the router's own tiny request to the endpoint of a worker that is known best."""
         self._made += 1
         state = max(worker.endpoints, key=lambda state: state.estimate.samples)
+        work = state.service.shared.probe_work or 1.0
+        patience_s = PROBE_TIMEOUT_S
+        if not worker.is_engine:  # An engine soon has the one token that it is asked for.
+            patience_s = max(patience_s, LATE * state.estimate.seconds * work)
         ticket = Ticket(
             id=f"probe-{self._made}",
             candidates=(state.id,),
             policy=Policy(0, 0, state.endpoint.deployment.model),
             arrived_s=now_s,
-            expires_s=now_s + PROBE_TIMEOUT_S,
+            expires_s=now_s + patience_s,
         )
-        work = state.service.shared.probe_work or 1.0
         attempt = Attempt(self._made, ticket, state, work, now_s)
         attempt.is_probe = True
         worker.begin(attempt)
         worker.probes.running = True
         worker.probes.asked_s = now_s
-        self._watched.watch(attempt, now_s, patience_s=PROBE_TIMEOUT_S)
+        self._watched.watch(attempt, now_s, patience_s=patience_s)
         return Probe(attempt)
 
     def _begin(

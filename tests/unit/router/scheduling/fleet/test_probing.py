@@ -115,6 +115,23 @@ def test_a_probe_that_hangs_is_stopped_and_counts_as_a_failure() -> None:
     assert [d.worker_id for d in decisions if isinstance(d, Eject)] == ["bad"]
 
 
+def test_a_slow_worker_is_not_ejected_for_its_slow_probe() -> None:
+    made = scheduler(endpoint("slow", service_ms=5_000))
+    made.ended(place(made, "t", "slow"), ANSWERED, 5.0)
+    (probe,) = probes(made.tick(6.1))
+    assert made.tick(6.1 + 5.0) == []
+    assert Cancel(probe) in made.tick(6.1 + 3.1 * 5.0), "but it may hang"
+
+
+def test_an_engine_is_expected_to_answer_a_probe_soon_however_long_its_answers_are() -> None:
+    made = scheduler(endpoint("engine", slots=2, service_ms=20_000))
+    for name in "ab":
+        chat = place(made, name, "engine", streams=True, prompt_tokens=50.0, answer_tokens=900.0)
+        made.ended(chat, FAILED, 0.0)
+    (probe,) = probes(made.tick(1.1))
+    assert Cancel(probe) in made.tick(1.1 + PROBE_TIMEOUT_S)
+
+
 def test_an_idle_worker_is_probed_less_and_less_often_while_the_news_is_old() -> None:
     made = scheduler(endpoint("busy", slots=9, service_ms=10), endpoint("idle", service_ms=900))
     made.ended(place(made, "x", "idle"), ANSWERED, 0.9)
