@@ -240,6 +240,8 @@ class Scheduler:
         if is_released:
             if ending.lesson is not NOTHING:
                 self._learn(attempt, ending.lesson, used, now_s)
+            elif ending.trust is GAINED:
+                worker.probes.probed(now_s, 1.0)  # That it lives is no news of its speed.
             if ending.trust is not KEPT:
                 decisions += self._judge(attempt, ending.trust, now_s)
             if rest_s > 0:

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from router.domain.catalog import OWN
 from router.ports.upstream import Upstream, UpstreamFailed, UpstreamRefused
-from router.scheduling.attempts.endings import ANSWERED, FAILED, Ending
+from router.scheduling.attempts.endings import ALIVE, ANSWERED, FAILED, Ending
 from router.scheduling.fleet.worker import Attempt
 
 
@@ -29,12 +30,12 @@ class Probes:
 
     async def _ask(self, attempt: Attempt, ended: Callable[[Attempt, Ending], None]) -> None:
         endpoint = attempt.endpoint.endpoint
-        ending = ANSWERED
+        # An organisation's own endpoint is asked for its models, which is no work.
+        ending = ALIVE if endpoint.deployment.provider == OWN else ANSWERED
         try:
             await self._upstreams[endpoint.worker.protocol].probe(endpoint)
         except UpstreamFailed as error:
-            if error.is_fault:
-                ending = FAILED
+            ending = FAILED if error.is_fault else ALIVE
         except UpstreamRefused:
-            pass  # A worker that properly refuses the probe is alive.
+            ending = ALIVE
         ended(attempt, ending)

@@ -71,6 +71,9 @@ FAILED = Ending(Outcome.WORKER_FAILED, LOST, is_retried=True)
 long ends like this as well.
 """
 
+ALIVE = Ending(Outcome.COMPLETED, GAINED)
+"""A probe was refused, or asked for no work: it shows that the worker lives, and not how fast."""
+
 ANSWERED_WRONGLY = Ending(Outcome.WORKER_FAILED, DOUBTED, is_retried=True)
 """A status of 5xx, or what is no answer at all."""
 

@@ -11,8 +11,7 @@ from typing import ClassVar
 from router.contracts.engines.engine_report import EngineReport
 from router.contracts.word import Load
 from router.scheduling.estimates.censored import RESIDUAL_FLOOR, evidence
-from router.scheduling.estimates.estimate import RECOVERY_SMOOTHING, SMOOTHING, shrunk
-from router.scheduling.estimates.size import WORK_MIN
+from router.scheduling.estimates.estimate import FLOOR_S, RECOVERY_SMOOTHING, SMOOTHING, shrunk
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.bookings import Bookings
 from router.scheduling.worker_models.service import Service
@@ -285,7 +284,7 @@ class SlotEndpoint(EndpointModel):
         shared, estimate = service.shared, service.estimate
         if not estimate.samples:
             return 1.0
-        work = max(service_s / estimate.seconds, WORK_MIN)
+        work = max(service_s, FLOOR_S) / estimate.seconds
         if not shared.probe_work:
             shared.probe_work = work
         longer = work / shared.probe_work

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from router.domain.catalog import OWN
-from router.scheduling.attempts.endings import ANSWERED, FAILED
+from router.scheduling.attempts.endings import ALIVE, ANSWERED, FAILED, Ending
 from router.scheduling.attempts.sending import PROBE_TIMEOUT_S
 from router.scheduling.decisions import Cancel, Dispatch, Eject, Probe
 from router.scheduling.fleet.ejection import PAUSE_MAX_S, PAUSE_S
@@ -132,7 +132,10 @@ def test_an_engine_is_expected_to_answer_a_probe_soon_however_long_its_answers_a
     assert Cancel(probe) in made.tick(1.1 + PROBE_TIMEOUT_S)
 
 
-def test_an_idle_worker_is_probed_less_and_less_often_while_the_news_is_old() -> None:
+@pytest.mark.parametrize("ending", [ANSWERED, ALIVE])
+def test_an_idle_worker_is_probed_less_and_less_often_while_the_news_is_old(
+    ending: Ending,
+) -> None:
     made = scheduler(endpoint("busy", slots=9, service_ms=10), endpoint("idle", service_ms=900))
     made.ended(place(made, "x", "idle"), ANSWERED, 0.9)
     now_s, at = 1.0, []
@@ -141,7 +144,7 @@ def test_an_idle_worker_is_probed_less_and_less_often_while_the_news_is_old() ->
         for decision in made.tick(now_s + 0.02):
             if isinstance(decision, Probe) and decision.attempt.endpoint.id == "idle":
                 at.append(now_s)
-                made.ended(decision.attempt, ANSWERED, now_s + 0.1)
+                made.ended(decision.attempt, ending, now_s + 0.1)
         now_s += 0.1
     gaps = [later - earlier for earlier, later in pairwise(at)]
     assert gaps == pytest.approx([2, 4, 8], abs=0.4)
@@ -183,6 +186,22 @@ def test_a_probe_tells_that_a_slow_worker_has_recovered() -> None:
     assert slow > 0.5
     probe_b(0.01)
     assert made.fleet.endpoints["b"].estimate.seconds < slow / 2
+
+
+@pytest.mark.parametrize(("ending", "took_s"), [(ANSWERED, 0.06), (ALIVE, 0.001)])
+def test_a_tiny_probe_does_not_make_a_worker_look_fast(ending: Ending, took_s: float) -> None:
+    made = scheduler(endpoint("busy", slots=9, service_ms=10), endpoint("idle", service_ms=3_000))
+    made.ended(place(made, "x", "idle"), ANSWERED, 3.0)
+    probed = 0
+    for second in range(4, 40):
+        made.ended(place(made, f"t{second}", "busy", now_s=second), ANSWERED, second + 0.01)
+        for probe in probes(made.tick(second + 0.02)):
+            is_idle = probe.endpoint.id == "idle"
+            probed += is_idle
+            ended_s = second + 0.02 + (took_s if is_idle else 0.01)
+            made.ended(probe, ending if is_idle else ANSWERED, ended_s)
+    assert probed > 3
+    assert made.fleet.endpoints["idle"].estimate.seconds == pytest.approx(3.0, rel=0.1)
 
 
 def test_nobody_is_probed_while_nobody_calls() -> None:
