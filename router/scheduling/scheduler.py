@@ -279,7 +279,7 @@ class Scheduler:
 
     def _learn(self, attempt: Attempt, lesson: Lesson, used: Used | None, now_s: float) -> None:
         if lesson is CENSORED:
-            return attempt.run.outrun(now_s)
+            return attempt.run.outrun(now_s) if attempt.teaches else None
         if attempt.is_probe:
             return self._learning.probed(attempt, now_s)
         self._learning.answered(attempt, used, now_s)

@@ -1,8 +1,10 @@
 """Which answers are learned from."""
 
+from random import Random
+
 import pytest
 
-from router.scheduling.attempts.endings import ANSWERED
+from router.scheduling.attempts.endings import ANSWERED, OUTRUN
 from router.scheduling.fleet.worker import LESSON_SPACING_S, LESSONS_MIN
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.scheduling.fleets import endpoint, place, scheduler
@@ -46,3 +48,17 @@ def test_calls_that_begin_apart_all_teach(made: Scheduler) -> None:
         now_s = 1.0 + n * 1.01 * LESSON_SPACING_S
         made.ended(place(made, f"later {n}", "a", now_s=now_s), ANSWERED, now_s + SERVICE_S)
     assert known(made)[0] == LESSONS_MIN + 20
+
+
+def test_calls_that_are_outrun_teach_no_more_often_than_others(made: Scheduler) -> None:
+    """One call in twenty would have taken four times as long."""
+    draw = Random(1)
+    for n in range(3_000):
+        now_s = 1.0 + n * 1e-3
+        attempt = place(made, f"later {n}", "a", now_s=now_s)
+        if draw.random() < 0.05:
+            made.ended(attempt, OUTRUN, now_s + 3 * SERVICE_S)
+        else:
+            made.ended(attempt, ANSWERED, now_s + SERVICE_S)
+    mean_s = (0.95 + 0.05 * 4) * SERVICE_S
+    assert known(made)[1] < 1.3 * mean_s
