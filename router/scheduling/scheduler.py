@@ -198,9 +198,10 @@ class Scheduler:
         route.hedges.deposit()
         self._matching.look(slate.workers, now_s)
         if not route.placement.queues:
-            scores = route.placement.score(ticket, usable, now_s)
-            best = usable[scores.index(min(scores))]
-            return [self._sender.send(ticket, best, usable, scores, now_s)]
+            leased = [state for state in usable if state.worker.slots] or usable
+            scores = route.placement.score(ticket, leased, now_s)
+            best = leased[scores.index(min(scores))]
+            return [self._sender.send(ticket, best, leased, scores, now_s)]
         if self._queue.is_empty and (open_to := self._yielding.open_to(ticket, usable, now_s)):
             scores = self._scoring.scores(route, ticket, open_to, now_s)
             best = open_to[scores.index(min(scores))]

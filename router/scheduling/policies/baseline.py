@@ -23,7 +23,14 @@ class Baseline:
 def capacity(state: EndpointState, policy: Policy) -> float:
     """The expected requests of one unit a second that the endpoint serves under a policy."""
     weight = policy.weights.get(state.endpoint.deployment.id, 1.0)
-    return weight * state.worker.slots / state.estimate.seconds
+    return weight * slots(state) / state.estimate.seconds
+
+
+def slots(state: EndpointState) -> int:
+    """The slots of the endpoint's worker, counted as one where this router leases none: it is sent
+    requests only where no other endpoint has any.
+    """
+    return max(state.worker.slots, 1)
 
 
 def outstanding(state: EndpointState) -> int:

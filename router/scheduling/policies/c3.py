@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from router.domain.catalog import Policy
 from router.scheduling.fleet.worker import EndpointState
-from router.scheduling.policies.baseline import Baseline, outstanding
+from router.scheduling.policies.baseline import Baseline, outstanding, slots
 from router.scheduling.ticket import Ticket
 
 SMOOTHING = 0.1
@@ -28,7 +28,7 @@ class C3(Baseline):
         """Seconds, the cubed queue weighing in."""
         scores: list[float] = []
         for state in states:
-            service_s = state.estimate.seconds / state.worker.slots
+            service_s = state.estimate.seconds / slots(state)
             latency_s = self._latency_s.get(state.id, 0.0)
             queue = 1 + outstanding(state)
             scores.append(latency_s - service_s + queue**3 * service_s)

@@ -12,7 +12,7 @@ from math import inf
 
 from router.domain.catalog import Policy
 from router.scheduling.fleet.worker import EndpointState
-from router.scheduling.policies.baseline import Baseline, outstanding
+from router.scheduling.policies.baseline import Baseline, outstanding, slots
 from router.scheduling.ticket import Ticket
 
 HOT_QUANTILE = 0.84
@@ -54,4 +54,4 @@ class Prequal(Baseline):
 
 def _rounds(state: EndpointState) -> float:
     """How many rounds of its slots the endpoint needs for its requests and one more."""
-    return max(1.0, (outstanding(state) + 1) / state.worker.slots)
+    return max(1.0, (outstanding(state) + 1) / slots(state))

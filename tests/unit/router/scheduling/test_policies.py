@@ -45,6 +45,25 @@ def test_every_policy_places_and_learns(policy: str) -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+def test_no_policy_sends_to_a_worker_without_leased_slots_while_another_has_some(
+    policy: str,
+) -> None:
+    made = scheduler(endpoint("a", slots=9, service_ms=1), endpoint("b", slots=9))
+    made.lease({"a": 0, "b": 9}, 0.0)
+    assert went(made, policy, 9, "a", "b") == ["b"] * 9
+
+
+@pytest.mark.parametrize("policy", BASELINES)
+def test_a_baseline_sends_at_once_even_where_no_slot_is_leased(policy: str) -> None:
+    made = scheduler(endpoint("a"), endpoint("b"))
+    made.lease({"a": 0, "b": 0}, 0.0)
+    attempts = [place(made, str(n), "a", "b", policy=policy) for n in range(4)]
+    for attempt in attempts:
+        made.ended(attempt, ANSWERED, 0.1)
+    assert not any(worker.inflight for worker in made.fleet.workers.values())
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_can_serve_a_single_endpoint(policy: str) -> None:
     assert went(scheduler(endpoint("a")), policy, 1, "a") == ["a"]
 
