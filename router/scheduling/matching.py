@@ -117,9 +117,12 @@ class Matching:
         return decisions
 
     def _in_line(self, queued: QueuedTicket, lines: dict[Slate, Line]) -> bool:
-        """Whether its slate has no room left, so that no place need be looked up for it."""
+        """Whether its slate has no room left, so that no place need be looked up for it.
+
+        The score of a place in line is in seconds, which says nothing of a wish.
+        """
         ticket = queued.ticket
-        if _is_over(ticket, self._passed_s) or ticket.excluded:
+        if _is_over(ticket, self._passed_s) or ticket.excluded or ticket.sort is not None:
             return False
         line = lines.get(queued.slate)
         if line is None:
@@ -152,7 +155,7 @@ class Matching:
         while queued.is_waiting and (usable := self._yielding.open_to(ticket, usable, now_s)):
             scores = self._scoring.scores(route, ticket, usable, now_s)
             queued.score = lowest = min(scores)
-            best = self._choice(usable, scores, lowest)
+            best = self._choice(ticket, usable, scores, lowest)
             if not best.worker.model.has_room:
                 best.worker.model.plan(best.model.service_s(ticket), now_s)
                 break
@@ -177,7 +180,7 @@ class Matching:
             return self._urgent(queued, before, state, now_s)
         peers = self._queue.peers(queued.ticket)
         service_s = queued.slate.busy_service_s()
-        return whose_turn(queued, peers, state.worker.id, service_s, now_s)
+        return whose_turn(queued, peers, state, service_s, now_s)
 
     def _urgent(
         self,
@@ -187,7 +190,7 @@ class Matching:
         now_s: float,
     ) -> QueuedTicket:
         """The stream of those ``before`` that cannot wait for a better place, or ``queued``."""
-        for other in islice(who_cannot_wait(queued, before, state.worker.id, now_s), ASKED_MAX):
+        for other in islice(who_cannot_wait(queued, before, state, now_s), ASKED_MAX):
             usable = other.slate.usable(other.ticket.excluded)
             here_s, *all_s = self._scoring.costs_s(other.ticket, [state, *usable])
             if here_s <= NOT_WASTED * min(all_s):
@@ -195,14 +198,19 @@ class Matching:
         return queued
 
     def _choice(
-        self, usable: Sequence[EndpointState], scores: Sequence[float], lowest: float
+        self,
+        ticket: Ticket,
+        usable: Sequence[EndpointState],
+        scores: Sequence[float],
+        lowest: float,
     ) -> EndpointState:
         """The best place. If several tenants wait, one with room that is nearly as good.
 
-        A place left for a slightly better one goes to the tickets behind, again and again.
+        A place left for a slightly better one goes to the tickets behind, again and again. But the
+        nearly cheapest place is not the cheapest, which a ticket may wish for.
         """
         best = usable[scores.index(lowest)]
-        if best.worker.model.has_room or not self._queue.is_shared:
+        if best.worker.model.has_room or ticket.sort is not None or not self._queue.is_shared:
             return best
         with_room = [
             (score, number)
@@ -264,7 +272,8 @@ class Matching:
         self, queued: QueuedTicket, state: EndpointState, tolerance: float, now_s: float
     ) -> float | None:
         """The score of a place that is as good as the best one found for a ticket so far."""
-        enough, ticket = queued.score * tolerance, queued.ticket
+        ticket = queued.ticket
+        enough = queued.score * (tolerance if ticket.sort is None else 1.0)
         if queued.is_plain and self._scoring.least_s(ticket, state, now_s) > enough:
             return None  # Most are passed over like this.
         score = self._scoring.score(ticket, state, now_s)

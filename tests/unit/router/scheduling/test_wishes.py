@@ -5,6 +5,9 @@ from hypothesis import strategies as st
 
 from router.domain.request import Sort
 from router.scheduling.attempts.endings import ANSWERED
+from router.scheduling.decisions import Decision, Dispatch
+from router.scheduling.fleet.worker import Attempt
+from router.scheduling.scheduler import Scheduler
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
 NAMES = "abcd"
@@ -72,6 +75,43 @@ def test_a_ticket_that_waited_for_the_cheap_one_leaves_for_the_dearer_in_time() 
         went = dispatched(made.tick(now_s))
     assert went == ["dear"], "the cheap one hangs"
     assert now_s + 0.05 <= 3.2
+
+
+def full(dear_nano: float) -> tuple[Scheduler, dict[str, list[Attempt]]]:
+    """Two workers that have all they may have, and a ticket that waits for the cheap one."""
+    made = scheduler(endpoint("cheap", service_ms=1000), endpoint("dear", service_ms=1000))
+    running = {name: [place(made, f"{name}-{n}", name) for n in "01"] for name in ("cheap", "dear")}
+    cost_nano = {"cheap": 100_000.0, "dear": dear_nano}
+    wish = ticket("wish", "cheap", "dear", tenant=1, sort=Sort.PRICE, cost_nano=cost_nano)
+    assert made.arrive(wish, 0.0) == []
+    return made, running
+
+
+def sent(decisions: list[Decision]) -> list[tuple[str, str]]:
+    return [
+        (d.attempt.ticket.id, d.attempt.endpoint.id) for d in decisions if isinstance(d, Dispatch)
+    ]
+
+
+def test_a_ticket_that_waits_for_the_cheap_one_takes_no_dear_place_of_another_ticket() -> None:
+    made, running = full(dear_nano=900_000.0)
+    assert made.arrive(ticket("plain", "cheap", "dear", now_s=0.1, tenant=1), 0.1) == []
+    assert sent(made.ended(running["dear"][0], ANSWERED, 1.0)) == [("plain", "dear")]
+    assert sent(made.ended(running["cheap"][0], ANSWERED, 1.1)) == [("wish", "cheap")]
+
+
+def test_the_nearly_cheapest_is_not_the_cheapest_though_other_tenants_wait() -> None:
+    made, running = full(dear_nano=124_000.0)
+    assert made.arrive(ticket("other", "cheap", tenant=2), 0.0) == []
+    for attempt in running["dear"]:
+        assert made.ended(attempt, ANSWERED, 1.0) == []
+
+
+def test_a_ticket_that_waits_for_the_cheap_one_is_not_passed_by_where_all_are_full() -> None:
+    made, running = full(dear_nano=900_000.0)
+    assert made.arrive(ticket("plain", "cheap", "dear", tenant=1), 0.0) == []
+    assert made.tick(1.0) == []
+    assert sent(made.ended(running["cheap"][0], ANSWERED, 1.0)) == [("wish", "cheap")]
 
 
 def test_by_latency_money_and_weights_do_not_count() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.request import Priority
+from router.domain.request import Priority, Sort
 from router.scheduling.attempts.endings import ANSWERED
 from router.scheduling.decisions import Dispatch, Reject, RejectReason
 from router.scheduling.fleet.fleet import Fleet
@@ -19,6 +19,7 @@ from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 
 FLEET = Fleet()
 FLEET.apply([endpoint("a"), endpoint("b")])
+A = FLEET.endpoints["a"]
 SLATE = FLEET.slate(("a", "b"))
 ANSWER = 20
 
@@ -116,7 +117,7 @@ def test_one_tenants_late_streams_do_not_hold_up_anothers() -> None:
 
 
 def cannot_wait(queued: QueuedTicket, before: list[QueuedTicket], now_s: float) -> list[str]:
-    return [other.ticket.id for other in who_cannot_wait(queued, before, "a", now_s)]
+    return [other.ticket.id for other in who_cannot_wait(queued, before, A, now_s)]
 
 
 def test_a_place_found_for_a_late_stream_may_go_to_one_that_can_still_be_on_time() -> None:
@@ -135,9 +136,14 @@ def test_a_tenant_is_not_passed_by_another_ones_stream() -> None:
     assert cannot_wait(noisy, [calm], URGENT_S) == [], "it has gone"
 
 
-def test_a_stream_is_not_handed_a_place_where_it_failed() -> None:
+@pytest.mark.parametrize(
+    "mine", [{"excluded": frozenset({"a"})}, {"sort": Sort.PRICE}, {"penalty_s": {"a": 2.0}}]
+)
+def test_a_stream_is_not_handed_a_place_where_it_failed_or_would_not_go(
+    mine: dict[str, object],
+) -> None:
     queue = Queue()
-    calm = add(queue, "calm", tenant=2, excluded=frozenset({"a"}))
+    calm = add(queue, "calm", tenant=2, **mine)
     assert cannot_wait(add(queue, "noisy", tenant=1), [calm], 1.0) == []
 
 

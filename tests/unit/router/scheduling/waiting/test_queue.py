@@ -10,7 +10,8 @@ from router.scheduling.waiting.turn import FIRST, LATE, PRESSURE, whose_turn
 from tests.unit.router.scheduling.fleets import endpoint, ticket
 
 FLEET = Fleet()
-FLEET.apply([endpoint("a")])
+FLEET.apply([endpoint("a"), endpoint("b")])
+A, B = FLEET.endpoints.values()
 SLATE = FLEET.slate(("a",))
 
 
@@ -109,7 +110,7 @@ def test_short_waits_are_served_in_fair_order() -> None:
     large = add(queue, "large", work=9.0)
     add(queue, "small", work=0.1)
     peers = queue.peers(large.ticket)
-    assert whose_turn(large, peers, "a", 1.0, now_s=PRESSURE) is large
+    assert whose_turn(large, peers, A, 1.0, now_s=PRESSURE) is large
 
 
 def test_under_pressure_the_shorter_goes_first_within_reason() -> None:
@@ -118,10 +119,10 @@ def test_under_pressure_the_shorter_goes_first_within_reason() -> None:
     small = add(queue, "small", work=0.1, now_s=0.5)
     other = add(queue, "other", work=0.1, now_s=0.5, tenant=7)
     peers = queue.peers(large.ticket)
-    assert whose_turn(large, peers, "a", 1.0, now_s=1.0) is small
-    turn = whose_turn(other, queue.peers(other.ticket), "a", 1.0, now_s=1.2)
+    assert whose_turn(large, peers, A, 1.0, now_s=1.0) is small
+    turn = whose_turn(other, queue.peers(other.ticket), A, 1.0, now_s=1.2)
     assert turn is other, "tenants do not overtake"
-    assert whose_turn(large, peers, "a", 1.0, now_s=FIRST) is large, "not for ever"
+    assert whose_turn(large, peers, A, 1.0, now_s=FIRST) is large, "not for ever"
 
 
 def test_a_late_ticket_makes_way_for_one_that_can_still_be_on_time() -> None:
@@ -129,12 +130,12 @@ def test_a_late_ticket_makes_way_for_one_that_can_still_be_on_time() -> None:
     late = add(queue, "late")
     fresh = add(queue, "fresh", now_s=LATE)
     peers = queue.peers(late.ticket)
-    assert whose_turn(late, peers, "a", 1.0, now_s=LATE + 0.1) is fresh
-    assert whose_turn(late, peers, "b", 1.0, now_s=LATE + 0.1) is fresh
+    assert whose_turn(late, peers, A, 1.0, now_s=LATE + 0.1) is fresh
+    assert whose_turn(late, peers, B, 1.0, now_s=LATE + 0.1) is fresh
 
 
 def test_a_turn_is_not_given_to_a_ticket_that_failed_on_this_worker() -> None:
     queue = Queue()
     large = add(queue, "large", work=9.0)
     add(queue, "small", work=0.1, excluded=frozenset({"a"}))
-    assert whose_turn(large, queue.peers(large.ticket), "a", 1.0, now_s=1.0) is large
+    assert whose_turn(large, queue.peers(large.ticket), A, 1.0, now_s=1.0) is large
