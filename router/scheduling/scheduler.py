@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
+from msgspec.structs import replace
+
 from router.contracts.engines.engine_report import EngineReport
 from router.contracts.engines.kv_events import KvEvent
 from router.contracts.learned import Learned
@@ -249,6 +251,8 @@ class Scheduler:
                 worker.rest(now_s + rest_s)
         if attempt.twin is not None and ending.twin is not None:
             decisions += self._end_twin(attempt, ending.twin, now_s)
+        elif attempt.is_hedge:
+            self._hedge_again(attempt, now_s)
         return decisions + self._matching.fill(worker, now_s) if is_released else decisions
 
     def withdrawn(self, ticket: Ticket) -> None:
@@ -314,6 +318,16 @@ class Scheduler:
         if twin.id not in twin.endpoint.worker.inflight:
             return []
         return [Cancel(twin), *self.ended(twin, ending, now_s)]
+
+    def _hedge_again(self, second: Attempt, now_s: float) -> None:
+        """A second attempt came to nothing: the first one may get another, at another worker."""
+        first, second.twin = second.twin, None
+        if first is None:
+            return
+        first.twin = None
+        excluded = first.ticket.excluded | {second.endpoint.worker.id}
+        first.ticket = replace(first.ticket, excluded=excluded)
+        self._watched.watch(first, now_s, again=True)
 
     def _late(self, attempt: Attempt, now_s: float) -> list[Decision]:
         """An attempt is late: send it twice if that is wise, otherwise look again later."""

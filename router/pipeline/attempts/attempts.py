@@ -183,7 +183,7 @@ class Attempts:
         """
         for attempt in (race.first, race.second):
             if attempt is not None:
-                excluded |= {attempt.endpoint.worker.id}
+                excluded |= attempt.ticket.excluded | {attempt.endpoint.worker.id}
                 if not trace.has_ended(attempt):
                     self.lost(attempt, trace, error)
         if ending_of(error).is_retried and self._may_retry(plan, trace, excluded):

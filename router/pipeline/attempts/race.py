@@ -79,7 +79,7 @@ class Race(Generic[T]):
         raise error
 
     def hedge(self, attempt: Attempt) -> None:
-        """Start the second attempt."""
+        """Start the second attempt, or another one after that has failed."""
         self.second = attempt
         self._beside = asyncio.ensure_future(self._run_beside(attempt))
 
@@ -128,6 +128,8 @@ class Races:
         race = self._races.get(of.id)
         if race is None:
             return False
+        if race.second is not None:
+            del self._races[race.second.id]  # It failed.
         self._races[attempt.id] = race
         race.hedge(attempt)
         return True

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from router.contracts.record import hedge_ms
 from router.domain.catalog import Endpoint
 from router.domain.errors import WorkerFailed, WorkerRefused
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from router.settings import Limits
 from tests.patience import PATIENCE_S
 from tests.unit.router.pipeline.line import (
     COST_NANO,
@@ -18,6 +20,7 @@ from tests.unit.router.pipeline.line import (
     Line,
     Step,
     in_time,
+    snapshot,
     until,
 )
 
@@ -130,6 +133,34 @@ async def test_when_both_fail_a_third_is_tried() -> None:
     await call
     await settled(line)
     assert outcomes(line) == ["completed", "worker_failed:reset", "worker_failed:timeout"]
+
+
+async def test_when_the_second_fails_the_late_one_gets_another() -> None:
+    known = snapshot(workers=3)
+    quick = tuple(replace(offered, service_prior_ms=20) for offered in known.deployments)
+    script = in_order(asyncio.Event(), UpstreamFailed("reset"), ANSWER)
+    line = Line(FakeUpstream(script), catalog=replace(known, deployments=quick))
+    await finished(line)
+    assert outcomes(line) == ["completed", "outrun", "worker_failed:reset"]
+    assert len(set(line.upstream.called)) == 3
+
+
+async def test_when_the_second_failed_a_third_try_is_made_elsewhere() -> None:
+    known = snapshot(workers=4)
+    quick = tuple(replace(offered, service_prior_ms=20) for offered in known.deployments)
+    hung: list[Step] = [gate := asyncio.Event(), UpstreamFailed("reset")]
+    script = in_order(hung, [UpstreamFailed("reset")], hung, [FIRST, LAST])
+    line = Line(
+        FakeUpstream(script),
+        catalog=replace(known, deployments=quick),
+        limits=Limits(attempts_max=4),
+    )
+    call = asyncio.create_task(line.call(stream=True))
+    await in_time(lambda: len(line.upstream.called) == 3)
+    gate.set()
+    await call
+    await settled(line)
+    assert len(set(line.upstream.called)) == 4
 
 
 async def test_a_refusal_by_the_second_is_not_the_calls_end() -> None:

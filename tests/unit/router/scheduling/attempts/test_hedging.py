@@ -118,6 +118,21 @@ def test_a_failed_twin_leaves_the_other_running() -> None:
     assert made.ended(second, ANSWERED, 0.5) == []
 
 
+def test_a_late_attempt_whose_second_one_failed_gets_another_elsewhere() -> None:
+    made = scheduler(
+        endpoint("late", slots=SLOTS, service_ms=100),
+        endpoint("b", slots=SLOTS, service_ms=110),
+        endpoint("c", slots=SLOTS, service_ms=120),
+    )
+    first = place(made, "t", "late", "b", "c")
+    second = hedge_of(made.tick(0.31))
+    assert made.ended(second, FAILED, 0.32) == []
+    third = hedge_of(made.tick(0.38))
+    assert [second.endpoint.id, third.endpoint.id] == ["b", "c"]
+    assert Cancel(first) in made.ended(third, ANSWERED, 0.45)
+    assert all(worker.free_slots == SLOTS for worker in made.fleet.workers.values())
+
+
 def test_the_end_of_a_call_ends_both() -> None:
     made = two()
     first = place(made, "t", "late", "free")
