@@ -109,13 +109,11 @@ def prediction_create(
 
 def prediction_cancel(*, prediction: Prediction) -> bool:
     """Cancel it; False if it was over. One that runs ends within seconds, billed by the rule."""
-    if prediction.is_over:
-        return False
     with transaction.atomic():
-        job_cancel(prediction)
-        if prediction.state == JobState.CANCELLED:
+        if job_cancel(prediction):
             prediction_over(prediction)
-    return True
+            return True
+    return not prediction.is_over
 
 
 @transaction.atomic

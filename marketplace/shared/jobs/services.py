@@ -77,12 +77,17 @@ def job_ask(job: Job) -> None:
     transaction.on_commit(partial(message_send, type(job)))
 
 
-def job_cancel(job: Job) -> None:
-    """Cancel at once what waits; what runs is asked to stop. What is over stays as it is."""
+def job_cancel(job: Job) -> bool:
+    """Cancel at once what waits; what runs is asked to stop. What is over stays as it is.
+
+    Returns whether this ended it.
+    """
     rows = _rows(type(job)).filter(pk=job.pk, state__in=STATES_OPEN)
     rows.update(cancel_requested=True)
-    rows.filter(state=JobState.QUEUED).update(state=JobState.CANCELLED, ended_at=timezone.now())
+    waiting = rows.filter(state=JobState.QUEUED)
+    is_ended = waiting.update(state=JobState.CANCELLED, ended_at=timezone.now())
     job.refresh_from_db()
+    return bool(is_ended)
 
 
 class Run:

@@ -15,10 +15,14 @@ from marketplace.accounts.models import User
 from marketplace.accounts.services import organisation_create
 from marketplace.predictions import services
 from marketplace.predictions.calls import conversation
-from marketplace.predictions.models import Prediction
+from marketplace.predictions.models import Event, Prediction
 from marketplace.predictions.running import job as running
 from marketplace.predictions.running.job import Following
-from marketplace.predictions.services import predictions_abort, predictions_forget
+from marketplace.predictions.services import (
+    prediction_cancel,
+    predictions_abort,
+    predictions_forget,
+)
 from marketplace.predictions.tasks import abort, forget
 from marketplace.presets.selectors import presets_of
 from marketplace.presets.services import preset_retire, preset_save
@@ -297,6 +301,35 @@ def test_one_that_waits_is_cancelled_at_once_and_only_once(api: Api) -> None:
     assert error_of(api("POST", f"{uid}/cancel"), 409)["code"] == "prediction_over"
     assert api("GET", f"{uid}/stream").content.startswith(b"event: completed")
     assert job_run_next(Prediction) is None
+
+
+def test_one_that_is_cancelled_by_two_at_once_is_over_once(api: Api) -> None:
+    uid = api.ask(webhook="https://hooks.example.com/waypost").json()["id"]
+    first, second = (Prediction.objects.get(uid=uid) for _ in range(2))
+    assert prediction_cancel(prediction=first)
+    assert not prediction_cancel(prediction=second)
+    assert second.state == JobState.CANCELLED
+    assert list(second.events.values_list("kind", flat=True)) == [Event.COMPLETED]
+    assert Delivery.objects.count() == 1
+
+
+def test_one_that_ends_while_it_is_cancelled_keeps_its_end(api: Api, router: FakeRouter) -> None:
+    uid = api.ask().json()["id"]
+    seen = Prediction.objects.get(uid=uid)
+    run_one()
+    assert not prediction_cancel(prediction=seen)
+    assert seen.state == JobState.SUCCEEDED
+    assert seen.events.filter(kind=Event.COMPLETED).count() == 1
+
+
+def test_one_that_runs_may_be_cancelled_twice(api: Api) -> None:
+    uid = api.ask().json()["id"]
+    job_claim(job_kinds[Prediction])
+    asked = Prediction.objects.get(uid=uid)
+    assert prediction_cancel(prediction=asked)
+    assert prediction_cancel(prediction=asked)
+    assert asked.state == JobState.RUNNING
+    assert not asked.events.exists()
 
 
 def test_one_that_runs_hangs_up_on_the_router_and_keeps_what_came(
