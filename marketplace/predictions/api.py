@@ -236,6 +236,7 @@ def _asked(request: Request, organisation_id: int) -> Asked:
         pipeline=wanted.pipeline,
         called_name=wanted.name,
         version=wanted.version,
+        pinned=wanted.pinned,
         input_text=json.dumps(given["input"], separators=(",", ":")),
         priority=str(priority),
         webhook=_webhook(given["webhook"]),

@@ -54,8 +54,9 @@ class Prediction(Job):
     """One call of a model or of a pipeline that a job process makes for its caller.
 
     It has the one or the other. ``called_name`` is what its call names if that is not the model's
-    own name: ``auto``, for which it has neither, or a preset. Where a pipeline's calls went and
-    what they cost is in its stages.
+    own name: ``auto``, for which it has neither, or a preset. A ``version`` that is not ``pinned``
+    is the one that was served when it was asked for. Where a pipeline's calls went and what they
+    cost is in its stages.
     ``input_text`` and ``output_text`` are JSON as text, which keeps the order of keys and every
     character. ``aborted`` says that its deadline passed before it started. ``place`` and
     ``begins_at`` are where it stands in the router's queue. Figures are null until the router has
@@ -80,6 +81,7 @@ class Prediction(Job):
     )
     called_name = models.CharField(max_length=160, blank=True, db_default="")
     version = models.CharField(max_length=40)
+    pinned = models.BooleanField(default=False, db_default=False)
     input_text = models.TextField()
     output_text = models.TextField(blank=True)
     logs = models.TextField(blank=True)

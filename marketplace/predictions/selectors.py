@@ -57,10 +57,10 @@ def stand_in(name: str, organisation_id: int) -> StandIn | None:
     return StandIn(name, model, meant.fields) if model is not None else None
 
 
-def version_served(model: AIModel) -> str | None:
-    """The version that the routers serve: that of the deployment offered last."""
-    newest = deployments_live(model).order_by("-id").first()
-    return newest.version.version if newest is not None else None
+def versions_served(model: AIModel) -> list[str]:
+    """The versions of its live deployments, that of the one offered last first."""
+    newest_first = deployments_live(model).order_by("-id")
+    return list(dict.fromkeys(newest_first.values_list("version__version", flat=True)))
 
 
 def events_after(prediction: Prediction, event_id: int) -> list[PredictionEvent]:

@@ -47,7 +47,8 @@ class TooMany(Exception):
 class Asked:
     """A checked request, of a model, of a name that stands for one, or of a pipeline.
 
-    ``fingerprint`` tells requests with one ``idempotency_key`` apart.
+    ``pinned`` says that the version was asked for. ``fingerprint`` tells requests with one
+    ``idempotency_key`` apart.
     """
 
     model: AIModel | None
@@ -61,6 +62,7 @@ class Asked:
     fingerprint: str = ""
     pipeline: Pipeline | None = None
     called_name: str = ""
+    pinned: bool = False
 
 
 def prediction_topic(prediction: Prediction) -> str:
@@ -95,6 +97,7 @@ def prediction_create(
         pipeline=asked.pipeline,
         called_name=asked.called_name,
         version=asked.version,
+        pinned=asked.pinned,
         input_text=asked.input_text,
         priority=asked.priority,
         webhook=asked.webhook,

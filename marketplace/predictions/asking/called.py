@@ -9,15 +9,19 @@ from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.selectors import pipeline_wanted
 from marketplace.predictions.calls.call import StandIn, call_of
 from marketplace.predictions.running.stages import input_check
-from marketplace.predictions.selectors import model_wanted, stand_in, version_served
+from marketplace.predictions.selectors import model_wanted, stand_in, versions_served
 from marketplace.presets.naming import NameInvalid
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What is asked of: a model or a pipeline. ``stand_in`` is the name by which the call asks."""
+    """What is asked of: a model or a pipeline. ``stand_in`` is the name by which the call asks.
+
+    ``pinned`` says that the version was asked for.
+    """
 
     version: str
+    pinned: bool
     model: AIModel | None = None
     pipeline: Pipeline | None = None
     stand_in: StandIn | None = None
@@ -46,12 +50,13 @@ def called(name: str, version: str, organisation_id: int, param: str = "model") 
     found = None
     if model is None and pipeline is None:
         found = _stand_in(name, organisation_id, param)
+    served: list[str] = []
     if model is not None:
-        served = version_served(model)
+        served = versions_served(model)
     elif found is not None:
-        model, served = found.model, ""
+        model = found.model
     elif pipeline is not None:
-        served = str(pipeline.version)
+        served = [str(pipeline.version)]
     else:
         raise JobError(
             f"model {name!r} does not exist; GET /v1/models and GET /v1/pipelines list those "
@@ -60,14 +65,15 @@ def called(name: str, version: str, organisation_id: int, param: str = "model") 
             param=param,
             status=404,
         )
-    if version and version != served:
+    if version and version not in served:
         raise JobError(
-            f"version {version!r} of {name} is not served; {served or 'none'} is",
+            f"version {version!r} of {name} is not served; served: {', '.join(served) or 'none'}",
             code="model_not_found",
             param="version",
             status=404,
         )
-    return Called(served or version, model, pipeline, found)
+    newest = served[0] if served else ""
+    return Called(version or newest, bool(version), model, pipeline, found)
 
 
 def _stand_in(name: str, organisation_id: int, param: str) -> StandIn | None:

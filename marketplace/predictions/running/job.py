@@ -25,7 +25,7 @@ from marketplace.predictions.calls.conversation import (
 )
 from marketplace.predictions.calls.invalid import InputInvalid
 from marketplace.predictions.models import Event, Prediction
-from marketplace.predictions.selectors import stand_in, version_served
+from marketplace.predictions.selectors import stand_in, versions_served
 from marketplace.predictions.services import event_tell, prediction_topic
 from marketplace.presets.naming import NameInvalid
 from marketplace.shared.changes import changed
@@ -85,9 +85,10 @@ def _called(prediction: Prediction) -> AIModel | StandIn:
         return found
     if model is None:
         raise TypeError("a pipeline runs by its stages")
-    served = version_served(model)
-    if served is not None and served != prediction.version:
-        raise JobFailed(f"Version {prediction.version} is not served any more; {served} is.")
+    served = versions_served(model) if prediction.pinned else []
+    if served and prediction.version not in served:
+        only = ", ".join(served)
+        raise JobFailed(f"Version {prediction.version} is not served any more, only {only}.")
     return model
 
 

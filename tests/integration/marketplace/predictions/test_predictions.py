@@ -13,6 +13,8 @@ from django.utils import timezone
 
 from marketplace.accounts.models import User
 from marketplace.accounts.services import organisation_create
+from marketplace.catalog.models import Deployment, DeploymentStatus, ModelVersion
+from marketplace.catalog.services import provider_create
 from marketplace.predictions import services
 from marketplace.predictions.calls import conversation
 from marketplace.predictions.models import Event, Prediction
@@ -509,6 +511,58 @@ def test_what_is_wrong_is_named_and_nothing_is_kept(
 def test_a_version_names_its_model_or_stands_beside_it(api: Api, version: str, model: str) -> None:
     body = {"version": version, "input": CHAT} | ({"model": model} if model else {})
     assert api("POST", body=body).json()["version"] == "1"
+
+
+def served(shop: Shop, version: str) -> Deployment:
+    """The model in another version, of another provider."""
+    return Deployment.objects.create(
+        version=ModelVersion.objects.create(model=shop.model, version=version),
+        provider=provider_create(slug=f"of-{version}", name=f"Of {version}"),
+        pool=shop.deployment.pool,
+        upstream_model="slug",
+    )
+
+
+@pytest.mark.parametrize("wishes", [{}, {"version": "1"}])
+def test_a_version_that_comes_later_fails_none_that_waits(
+    shop: Shop, api: Api, router: FakeRouter, wishes: dict[str, str]
+) -> None:
+    asked = api.ask(**wishes).json()
+    served(shop, "2")
+    run_one()
+    ended = api("GET", asked["id"]).json()
+    assert (ended["status"], ended["version"]) == ("succeeded", "1"), ended["error"]
+
+
+def test_one_that_asked_for_no_version_is_answered_by_whichever_is_left(
+    shop: Shop, api: Api, router: FakeRouter
+) -> None:
+    uid = api.ask().json()["id"]
+    served(shop, "2")
+    Deployment.objects.filter(version__version="1").update(status=DeploymentStatus.RETIRED)
+    run_one()
+    assert api("GET", uid).json()["status"] == "succeeded"
+
+
+def test_a_version_that_was_asked_for_and_is_gone_is_told(
+    shop: Shop, api: Api, router: FakeRouter
+) -> None:
+    uid = api.ask(version="1").json()["id"]
+    served(shop, "2")
+    Deployment.objects.filter(version__version="1").update(status=DeploymentStatus.RETIRED)
+    run_one()
+    ended = api("GET", uid).json()
+    assert ended["status"] == "failed"
+    assert ended["error"] == "Version 1 is not served any more, only 2."
+    assert not router.calls
+    assert error_of(api.ask(version="1"), 404)["param"] == "version"
+
+
+def test_each_version_that_is_served_may_be_asked_for(shop: Shop, api: Api) -> None:
+    served(shop, "2")
+    assert api.ask().json()["version"] == "2"
+    for version in ("1", "2"):
+        assert api.ask(version=version).json()["version"] == version
 
 
 def test_no_more_than_so_many_wait(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
