@@ -75,23 +75,28 @@ def batch_over(batch: Batch) -> None:
 
 
 def _worked(run: Run, clients: Clients) -> Mapping[str, Any]:
-    run.progress(run.job.share)
+    batch: Batch = run.job
+    run.progress(batch.share)
+    if batch.status == BatchStatus.FAILED:
+        # Who found the errors lost its process before the job's end.
+        raise JobFailed(INVALID)
+    if batch.cancelling_at is not None and batch.in_progress_at is None:
+        return _ended(run, BatchStatus.CANCELLED)
     with tempfile.TemporaryFile() as read:
-        if run.job.status == BatchStatus.VALIDATING and not _check(run, read):
+        if batch.status == BatchStatus.VALIDATING and not _check(run, read):
             return _ended(run, BatchStatus.CANCELLED)
-        run.job.refresh_from_db()
+        batch.refresh_from_db()
         ending = _turn(run, clients, read)
     if ending is Ending.TURN:
-        completed, failed = _counted(run.job)
+        completed, failed = _counted(batch)
         _own(run).update(turn_at=timezone.now(), completed=completed, failed=failed)
         raise JobYields
     _change(run, BatchStatus.FINALIZING, finalizing_at=timezone.now())
     _deliver(run)
     if ending is Ending.CANCELLED:
         return _ended(run, BatchStatus.CANCELLED)
-    if ending is Ending.EXPIRED:
-        return _ended(run, BatchStatus.EXPIRED)
-    return _ended(run, BatchStatus.COMPLETED)
+    expired = batch.expired_at is not None
+    return _ended(run, BatchStatus.EXPIRED if expired else BatchStatus.COMPLETED)
 
 
 # --- the file is checked --------------------------------------------------------------------------
@@ -159,6 +164,9 @@ def _turn(run: Run, clients: Clients, read: IO[bytes]) -> Ending:
     with _input(batch) as file, Calls(caller, clients) as calls:
         sender = _sender(run, calls, _items_left(batch, file, read))
         ending = sender.turn()
+    if ending is Ending.EXPIRED:
+        # Before its lines are failed: who takes over may find none that is left.
+        _own(run).update(expired_at=timezone.now())
     if ending in {Ending.EXPIRED, Ending.HALTED}:
         with _input(batch) as file:
             code, message = sender.halted or EXPIRED

@@ -16,8 +16,9 @@ from marketplace.batches.running import sending
 from marketplace.batches.running.cleaning import parts_clear
 from marketplace.batches.services import BatchRefused, batch_cancel, batch_create
 from marketplace.presets.services import preset_save
+from marketplace.shared.jobs.kinds import job_kinds
 from marketplace.shared.jobs.models import JobState
-from marketplace.shared.jobs.services import job_run_next
+from marketplace.shared.jobs.services import LOST_AFTER, job_claim, job_run_next, jobs_sweep
 from tests.integration.marketplace.batches.desk import (
     asked,
     caller_of,
@@ -36,6 +37,25 @@ def run(batch: Batch) -> Batch:
     assert job_run_next(Batch) == batch
     batch.refresh_from_db()
     return batch
+
+
+def run_until_it_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next batch loses its process when its results are to be delivered."""
+
+    def die(*_: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "_deliver", die)
+        with pytest.raises(SystemExit):
+            job_run_next(Batch)
+
+
+def lose(batch: Batch) -> None:
+    """Its process is gone, and somebody has noticed."""
+    long_ago = timezone.now() - LOST_AFTER - timedelta(seconds=1)
+    Batch.objects.filter(pk=batch.pk).update(heartbeat_at=long_ago)
+    assert jobs_sweep() == 1
 
 
 def custom_ids(lines: list[dict[str, Any]]) -> set[str]:
@@ -91,6 +111,16 @@ def test_a_file_with_errors_is_not_begun(shop: Shop) -> None:
     assert not router.headers
 
 
+def test_a_file_with_errors_is_not_begun_by_who_takes_over(shop: Shop) -> None:
+    batch = asked(shop, chat_lines(2, custom_id="twice"))
+    errors = [{"code": "duplicate_custom_id", "message": "Twice.", "line": 2, "param": None}]
+    Batch.objects.update(status=BatchStatus.FAILED, failed_at=timezone.now(), errors=errors)
+    with routed() as router:
+        run(batch)
+    assert (batch.status, batch.state, batch.errors) == ("failed", JobState.FAILED, errors)
+    assert not router.headers
+
+
 def test_credit_that_runs_out_keeps_what_was_done(shop: Shop) -> None:
     def says(line: str) -> tuple[int, dict[str, Any]]:
         if int(line) > 6:
@@ -134,6 +164,19 @@ def test_a_batch_past_its_window_expires_and_delivers_what_it_has(
     assert not router.headers
 
 
+def test_an_expired_batch_that_is_taken_over_is_expired(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = asked(shop, chat_lines(3))
+    Batch.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    with routed():
+        run_until_it_dies(monkeypatch)
+        lose(batch)
+        run(batch)
+    assert (batch.status, batch.completed, batch.failed) == (BatchStatus.EXPIRED, 0, 3)
+    assert len(read(batch.error_file)) == 3
+
+
 def test_a_batch_takes_turns_and_answers_each_line_once(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +205,15 @@ def test_a_batch_that_waits_is_cancelled_at_once(shop: Shop) -> None:
     assert (batch.status, batch.state) == (BatchStatus.CANCELLED, JobState.CANCELLED)
     assert job_run_next(Batch) is None
     assert batch_cancel(batch=batch).status == BatchStatus.CANCELLED
+
+
+def test_a_batch_that_is_cancelled_amid_its_check_stays_so_for_who_takes_over(shop: Shop) -> None:
+    batch = asked(shop, b"{\n")
+    job_claim(job_kinds[Batch])
+    assert batch_cancel(batch=batch).status == BatchStatus.CANCELLING
+    lose(batch)
+    run(batch)
+    assert (batch.status, batch.errors) == (BatchStatus.CANCELLED, [])
 
 
 def test_a_batch_that_is_cancelled_delivers_what_it_has(shop: Shop) -> None:
