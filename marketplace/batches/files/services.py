@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,6 +21,8 @@ from marketplace.batches.models import STATUSES_OPEN, Batch, File, Purpose, file
 
 FILE_BYTES_MAX = 200_000_000
 EXPIRED_AT_ONCE = 500
+STRAY_AFTER = timedelta(days=1)
+"""Until then bytes without a file may be those of one that is being added."""
 MB = 1_000_000
 
 
@@ -59,6 +62,26 @@ def file_upload(
             _("The file has %(size)s bytes; the limit is %(most)s MB: split it.")
             % {"size": f"{size:,}", "most": FILE_BYTES_MAX // MB},
         )
+    _check_quota(organisation, size)
+    stored = bytes_store(organisation=organisation, content=content)
+    try:
+        with transaction.atomic():
+            # One at a time: each counts those that came while its bytes were written.
+            Organisation.objects.select_for_update(no_key=True).get(pk=organisation.pk)
+            _check_quota(organisation, size)
+            return file_add(
+                stored,
+                organisation=organisation,
+                filename=filename,
+                purpose=Purpose.BATCH,
+                created_by=created_by,
+            )
+    except FileRefused:
+        files_storage().delete(stored.stored_as)
+        raise
+
+
+def _check_quota(organisation: Organisation, size: int) -> None:
     most = settings.WAYPOST_FILES_BYTES_MAX
     if files_bytes(organisation) + size > most:
         raise FileRefused(
@@ -66,13 +89,6 @@ def file_upload(
             _("The organisation's files may have %(most)s MB together: delete some first.")
             % {"most": f"{most // MB:,}"},
         )
-    return file_add(
-        bytes_store(organisation=organisation, content=content),
-        organisation=organisation,
-        filename=filename,
-        purpose=Purpose.BATCH,
-        created_by=created_by,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +152,28 @@ def files_expire() -> int:
             continue
         gone += 1
     return gone
+
+
+def strays_clear() -> int:
+    """Delete bytes that no file has, as whoever wrote or forgot it died; returns how many went."""
+    storage, before = files_storage(), timezone.now() - STRAY_AFTER
+    gone = 0
+    for folder in _folders(storage):
+        rows = File.objects.filter(organisation=int(folder))
+        known = set(rows.values_list("stored_as", flat=True))
+        for name in storage.listdir(folder)[1]:
+            path = f"{folder}/{name}"
+            # It may go by itself meanwhile.
+            with suppress(FileNotFoundError):
+                if path not in known and storage.get_modified_time(path) < before:
+                    storage.delete(path)
+                    gone += 1
+    return gone
+
+
+def _folders(storage: Storage) -> list[str]:
+    """Those of organisations, by their ids."""
+    try:
+        return [name for name in storage.listdir("")[0] if name.isdecimal()]
+    except FileNotFoundError:
+        return []
