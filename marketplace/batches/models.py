@@ -90,7 +90,8 @@ class Batch(Job):
 
     The input's id stays when the file is gone. ``errors`` are what is wrong with the file, if that
     keeps the batch from beginning. ``rate_hz`` is how many lines ended a second lately, ``turn_at``
-    when it last made room for other batches. Rows are sent in pieces of ``piece_rows`` at most,
+    when it last made room for other batches. Its parts are kept until ``delivered_at``, when it has
+    got the files that they are joined to. Rows are sent in pieces of ``piece_rows`` at most,
     which get smaller once they are few for ``pieces_at_once`` calls.
     """
 
@@ -140,6 +141,7 @@ class Batch(Job):
     turn_at = models.DateTimeField(default=timezone.now)
     in_progress_at = models.DateTimeField(null=True, blank=True)
     finalizing_at = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField()

@@ -1,10 +1,10 @@
-"""Batches are jobs. A periodic task removes what is no longer needed."""
+"""Batches are jobs. Periodic tasks deliver what was left, and remove what is no longer needed."""
 
 from django.conf import settings
 
 from marketplace.batches.files.services import files_expire, strays_clear
 from marketplace.batches.models import Batch
-from marketplace.batches.running.cleaning import parts_clear
+from marketplace.batches.running.cleaning import parts_clear, parts_deliver
 from marketplace.batches.running.job import batch_over, batch_work
 from marketplace.shared.jobs.kinds import JobKind
 from marketplace.shared.jobs.periodic import Queue, daily, every
@@ -33,6 +33,12 @@ job_register(
 def expire_files() -> int:
     """Returns how many went."""
     return files_expire()
+
+
+@every(300, queue=Queue.WORK, time_limit_s=TURN_LIMIT_S)
+def deliver_parts() -> int:
+    """Returns how many got what they had."""
+    return parts_deliver()
 
 
 @every(60, queue=Queue.WORK)

@@ -60,7 +60,7 @@ def batch_work(run: Run, clients: Clients = _cheaper) -> Mapping[str, Any]:
     except Exception:
         # What was done is delivered, however the job ends.
         if _own(run).exists():
-            _deliver(run)
+            deliver(run.job, _own(run))
         raise
 
 
@@ -92,7 +92,7 @@ def _worked(run: Run, clients: Clients) -> Mapping[str, Any]:
         _own(run).update(turn_at=timezone.now(), completed=completed, failed=failed)
         raise JobYields
     _change(run, BatchStatus.FINALIZING, finalizing_at=timezone.now())
-    _deliver(run)
+    deliver(batch, _own(run))
     if ending is Ending.CANCELLED:
         return _ended(run, BatchStatus.CANCELLED)
     expired = batch.expired_at is not None
@@ -245,12 +245,14 @@ def part_keep(run: Run, finished: Finished) -> None:
 # --- its results are delivered --------------------------------------------------------------------
 
 
-def _deliver(run: Run) -> None:
-    """Join the parts into an output and an error file, where there are any."""
-    batch: Batch = run.job
+def deliver(batch: Batch, own: QuerySet[Batch]) -> None:
+    """Join the parts into an output and an error file, where there are any.
+
+    ``own`` has the batch for as long as the caller may change it. Raises ``JobStopped`` after that.
+    """
     completed, failed = _counted(batch)
     parts = list(BatchPart.objects.filter(batch=batch))
-    _own(run).update(completed=completed, failed=failed)
+    own.update(completed=completed, failed=failed)
     batch.refresh_from_db()
     outputs = [Part(part.ranges, part.output_as) for part in parts if part.output_as]
     errors = [part.errors_as for part in parts if part.errors_as]
@@ -258,13 +260,16 @@ def _deliver(run: Run) -> None:
         kind = format_of(batch)
         with _input(batch) as file:
             chunks = kind.output(file, outputs, files_storage())
-            _file_of(run, chunks, "output", kind.suffix)
+            _file_of(batch, own, chunks, "output", kind.suffix)
     if errors and batch.error_file_id is None:
-        _file_of(run, contents(errors, files_storage()), "error", "jsonl")
+        _file_of(batch, own, contents(errors, files_storage()), "error", "jsonl")
+    own.update(delivered_at=timezone.now())
 
 
-def _file_of(run: Run, chunks: Iterator[bytes], kind: str, suffix: str) -> None:
-    batch: Batch = run.job
+def _file_of(
+    batch: Batch, own: QuerySet[Batch], chunks: Iterator[bytes], kind: str, suffix: str
+) -> None:
+    column = f"{kind}_file"
     with tempfile.TemporaryFile() as joined:
         joined.writelines(chunks)
         joined.seek(0)
@@ -278,7 +283,7 @@ def _file_of(run: Run, chunks: Iterator[bytes], kind: str, suffix: str) -> None:
             filename=f"{batch.public_id}_{kind}.{suffix}",
             purpose=Purpose.BATCH_OUTPUT,
         )
-        if not _own(run).update(**{f"{kind}_file": file}):
+        if not own.filter(**{column: None}).update(**{column: file}):
             raise JobStopped
 
     patiently(write)

@@ -9,12 +9,14 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from marketplace.batches.files.services import file_delete
 from marketplace.batches.formats.capacity import window_of
-from marketplace.batches.models import Batch, BatchPart, BatchStatus
+from marketplace.batches.models import Batch, BatchPart, BatchStatus, File
 from marketplace.batches.running import job as running
 from marketplace.batches.running import sending
-from marketplace.batches.running.cleaning import parts_clear
+from marketplace.batches.running.cleaning import DELIVERED_WITHIN, parts_clear
 from marketplace.batches.services import BatchRefused, batch_cancel, batch_create
+from marketplace.batches.tasks import ATTEMPTS_MAX, clear_parts, deliver_parts
 from marketplace.presets.services import preset_save
 from marketplace.shared.jobs.kinds import job_kinds
 from marketplace.shared.jobs.models import JobState
@@ -46,7 +48,7 @@ def run_until_it_dies(monkeypatch: pytest.MonkeyPatch) -> None:
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "_deliver", die)
+        patch.setattr(running, "deliver", die)
         with pytest.raises(SystemExit):
             job_run_next(Batch)
 
@@ -269,6 +271,47 @@ def test_a_batch_whose_work_breaks_delivers_what_it_has(
     assert (batch.status, batch.state) == (BatchStatus.FAILED, JobState.FAILED)
     assert batch.errors[0]["code"] == "internal_error"
     assert len(read(batch.output_file)) == 3
+
+
+@pytest.fixture
+def lost(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Batch:
+    """All of its lines were answered, and its process was lost for the last time."""
+    batch = asked(shop, chat_lines(3))
+    with routed():
+        run_until_it_dies(monkeypatch)
+    Batch.objects.update(attempts=ATTEMPTS_MAX)
+    lose(batch)
+    batch.refresh_from_db()
+    assert (batch.status, batch.state) == (BatchStatus.FAILED, JobState.FAILED)
+    assert (batch.output_file, batch.error_file) == (None, None)
+    return batch
+
+
+def test_a_batch_that_is_lost_for_good_delivers_what_it_has(lost: Batch) -> None:
+    assert clear_parts() == 0
+    assert deliver_parts() == 1
+    lost.refresh_from_db()
+    assert custom_ids(read(lost.output_file)) == {"line-1", "line-2", "line-3"}
+    assert (lost.status, lost.completed) == (BatchStatus.FAILED, 3)
+    assert deliver_parts() == 0
+    assert clear_parts() == 1
+    assert not BatchPart.objects.exists()
+
+
+def test_results_that_were_delivered_and_deleted_do_not_come_again(lost: Batch) -> None:
+    assert deliver_parts() == 1
+    lost.refresh_from_db()
+    assert lost.output_file is not None
+    file_delete(file=lost.output_file)
+    assert deliver_parts() == 0
+    assert File.objects.get() == lost.input_file
+
+
+def test_results_that_cannot_be_delivered_are_kept_for_a_day(lost: Batch) -> None:
+    file_delete(file=lost.input_file)
+    assert (deliver_parts(), clear_parts()) == (0, 0)
+    Batch.objects.update(ended_at=timezone.now() - DELIVERED_WITHIN)
+    assert (deliver_parts(), clear_parts()) == (0, 1)
 
 
 @pytest.mark.parametrize(
