@@ -23,10 +23,12 @@ from celery.signals import (
     setup_logging,
     worker_init,
     worker_ready,
+    worker_shutting_down,
 )
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from marketplace.shared.jobs import leaving
 from marketplace.shared.jobs.brokers import priority_of
 from marketplace.shared.jobs.current import acting_as
 from marketplace.shared.jobs.locks import key_held
@@ -128,3 +130,9 @@ def _prove_the_books_at_once(**_: object) -> None:
     """Beat would let a fresh installation wait for its first report."""
     reconcile = registered["billing.reconcile"]
     app.send_task(reconcile.name, expires=reconcile.every_s)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def _take_no_more(**_: object) -> None:
+    """Celery waits for what runs, and a task that takes job after job would run until killed."""
+    leaving.leave()

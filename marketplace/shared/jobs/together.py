@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connections
 
 from marketplace.shared.jobs.kinds import JobKind, job_kinds, task_name
+from marketplace.shared.jobs.leaving import is_leaving
 from marketplace.shared.jobs.messages import message_send
 from marketplace.shared.jobs.periodic import PeriodicTask, task_register
 from marketplace.shared.jobs.services import KILL_AFTER_S, job_claim, job_run
@@ -36,21 +37,29 @@ def jobs_register_together(kind: JobKind, *, threads: int) -> None:
 
 
 class Together:
-    """One task. It claims the jobs itself and gives each a thread, of which it has ``threads``."""
+    """One task. It claims the jobs itself and gives each a thread, of which it has ``threads``.
+
+    ``leaving`` says that its process was told to stop.
+    """
 
     def __init__(
-        self, kind: JobKind, threads: int, clock: Callable[[], float] = time.monotonic
+        self,
+        kind: JobKind,
+        threads: int,
+        clock: Callable[[], float] = time.monotonic,
+        leaving: Callable[[], bool] = is_leaving,
     ) -> None:
         self._kind = kind
         self._threads = threads
         self._clock = clock
+        self._leaving = leaving
         self._until_s = clock() + TAKES_FOR_S
 
     def run(self) -> None:
-        """Run jobs until there are none, or the time to take new ones is over."""
+        """Run jobs until there are none, or another task is to take the next ones."""
         running: set[Future[None]] = set()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="job") as pool:
-            while self._clock() < self._until_s:
+            while self._clock() < self._until_s and not self._leaving():
                 job = job_claim(self._kind) if len(running) < self._threads else None
                 if job is not None:
                     running.add(pool.submit(self._run, job))

@@ -86,3 +86,26 @@ def test_it_ends_once_there_is_nothing_to_do(
     Together(kind, 16, clock=lambda: float(next(looks))).run()
     assert WhatIf.objects.get().state == JobState.SUCCEEDED
     assert not sent, "no other task is to go on"
+
+
+@pytest.mark.parametrize("told_after", [0, 1])
+def test_a_process_that_was_told_to_stop_takes_no_more_and_has_another_go_on(
+    committed_shop: Shop, monkeypatch: pytest.MonkeyPatch, told_after: int
+) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(together, "message_send", sent.append)
+    ran: list[int] = []
+
+    def work(run: Run) -> Mapping[str, Any]:
+        ran.append(run.job.pk)
+        return {}
+
+    kind = kind_changes(monkeypatch, work=work)
+    for _ in range(3):
+        ask(committed_shop)
+    Together(kind, 1, leaving=lambda: len(ran) >= told_after).run()
+    states = WhatIf.objects.values_list("state", flat=True)
+    assert sorted(states) == sorted(
+        [JobState.SUCCEEDED] * told_after + [JobState.QUEUED] * (3 - told_after)
+    )
+    assert sent == [WhatIf]
