@@ -66,6 +66,9 @@ PRIORITY = b"x-route-priority"
 TRACEPARENT = b"traceparent"
 CODING = b"content-encoding"
 
+ENDED, NOT_ENDED = (listing.encode({"cancelled": ended}) for ended in (True, False))
+"""What a cancel is answered."""
+
 NOW = frozenset({CANCEL, MADE, quote.HEADER})
 """Headers of calls that are not put off, though they ask for the background."""
 
@@ -253,6 +256,9 @@ class API:
             call = prioritised(call, _priority(exchange.header(PRIORITY)))
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
+        key = exchange.headers.get(HEADER)  # All clients would share an empty one.
+        if key and CANCEL in exchange.headers:
+            return await self._cancel(exchange, exchange.grant)
         call = self._attribution.attributed(exchange.grant, call, exchange.headers)
         if is_auto(call):
             call = self._gateway.chosen(exchange.grant, call)
@@ -268,15 +274,19 @@ class API:
         if quote.HEADER in exchange.headers:
             body = quote.quote_of(*self._gateway.quoted(exchange.grant, call))
             return await exchange.answer(200, JSON, body)
-        if not exchange.headers.get(HEADER):  # All clients would share an empty key.
+        if not key:
             return await self._running(exchange, exchange.grant, call, answering, exchange)
         grant = exchange.grant
-        if CANCEL in exchange.headers:
-            body = listing.encode({"cancelled": self._idempotency.cancel(exchange, grant)})
-            return await exchange.answer(200, JSON, body)
         await self._idempotency.once(
             exchange, grant, lambda sink: self._running(exchange, grant, call, answering, sink)
         )
+
+    async def _cancel(self, exchange: Exchange, grant: Grant) -> None:
+        """End the call under the key, on whichever router: its model need not tell which."""
+        ended = self._idempotency.cancel(exchange, grant)
+        if not ended and self._forwarder is not None:
+            ended = ENDED in await self._forwarder.told(exchange)
+        await exchange.answer(200, JSON, ENDED if ended else NOT_ENDED)
 
     def _running(
         self,

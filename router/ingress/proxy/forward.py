@@ -89,13 +89,11 @@ class Forwarder:
 
         All other routers are asked, with the client's own credential. None of them asks further.
         """
-        if self._is_forwarded(exchange):
-            return None
-        lines = self._lines(_upward(exchange))
-        asking = (self._asked(member, target, lines) for member in self._view.others)
-        return next(
-            (answer for answer in await asyncio.gather(*asking) if answer is not None), None
-        )
+        return next(iter(await self._answers(exchange, target)), None)
+
+    async def told(self, exchange: Exchange) -> list[bytes]:
+        """What the other routers answer with 200 to this very ``POST``, as in :meth:`asked`."""
+        return await self._answers(exchange, quote(exchange.path), exchange.body)
 
     async def fetched(
         self, model: str, path: str, headers: Headers, body: bytes
@@ -155,11 +153,25 @@ class Forwarder:
                     raise _gone() from error
         return None
 
-    async def _asked(self, member: Member, target: str, lines: bytes) -> bytes | None:
-        connection = None
+    async def _answers(
+        self, exchange: Exchange, target: str, body: bytes | None = None
+    ) -> list[bytes]:
+        if self._is_forwarded(exchange):
+            return []
+        lines = self._lines(_upward(exchange))
+        asking = (self._asked(member, target, lines, body) for member in self._view.others)
+        return [answer for answer in await asyncio.gather(*asking) if answer is not None]
+
+    async def _asked(
+        self, member: Member, target: str, lines: bytes, body: bytes | None
+    ) -> bytes | None:
+        connection, url = None, member.url + target
         try:
             async with asyncio.timeout(ASK_S):
-                connection = await self._client.get(member.url + target, lines)
+                if body is None:
+                    connection = await self._client.get(url, lines)
+                else:
+                    connection = await self._client.post(url, lines, body)
                 known = connection.status == OK
                 return await connection.read(self._answer_bytes_max) if known else None
         except (TimeoutError, UpstreamFailed):

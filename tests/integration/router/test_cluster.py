@@ -132,6 +132,7 @@ def test_two_routers_are_one_to_their_callers(cluster_database: str, tmp_path: P
             both = ["left", "right"]
             until(lambda: left.state()["routers"] == right.state()["routers"] == both)
             what_the_owner_says_comes_through_whole(left)
+            a_call_of_a_shared_model_is_ended_by_way_of_the_other(left, right)
             a_limit_on_a_key_holds_over_both(left, right)
         assert right.process.returncode == 0
         with psycopg.connect(cluster_database) as connection:
@@ -160,6 +161,21 @@ def what_the_owner_says_comes_through_whole(left: Router) -> None:
     answer = httpx.post(f"{left.url}/v1/chat/completions", content=body, headers=forged)
     assert answer.headers["x-route-router"] == "right", "a forged proof was believed"
     assert msgspec.json.decode(answer.content)["route"]["worker"] in WORKERS
+
+
+def a_call_of_a_shared_model_is_ended_by_way_of_the_other(left: Router, right: Router) -> None:
+    path = "/v1/chat/completions"
+    body = {"model": SHARED, "messages": HELLO, "max_tokens": 1_000, "stream": True}
+    lingers = {"idempotency-key": "one", "x-route-linger-s": "600"}
+    headers = {"authorization": f"Bearer {KEY}", **lingers}
+    with httpx.Client(headers=headers, timeout=PATIENCE_S) as client:
+        with client.stream("POST", f"{left.url}{path}", json=body) as answer:
+            told = f"{left.url}/v1/generation?id={answer.headers['x-request-id']}"
+        cancel = {"x-route-cancel": "1"}
+        ended = client.post(f"{right.url}{path}", json=body, headers=cancel)
+        assert ended.json() == {"cancelled": True}
+        until(lambda: client.get(told).is_success)
+        assert client.get(told).json()["data"]["outcome"] == "client_gone"
 
 
 def a_limit_on_a_key_holds_over_both(left: Router, right: Router) -> None:
