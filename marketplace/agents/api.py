@@ -139,6 +139,9 @@ class HeartbeatSerializer(HostSerializer):
     def validate_workers(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if len({row["name"] for row in rows}) < len(rows):
             raise serializers.ValidationError("Two workers have the same name.")
+        parts = [(row["gang"], row["rank"]) for row in rows if row["gang"]]
+        if len(set(parts)) < len(parts):
+            raise serializers.ValidationError("Two workers are the same rank of a gang.")
         return rows
 
 

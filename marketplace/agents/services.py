@@ -1,6 +1,7 @@
 """Agents register, report, and are revoked. The catalog's workers follow what they report."""
 
 import itertools
+from collections.abc import Sequence
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -99,12 +100,9 @@ def heartbeat_take(*, agent: Agent, beat: Heartbeat) -> list[WorkerWord]:
     agent.save(update_fields=["hardware", "fingerprint", "version", "seen_at"])
     site = site_of(agent)
     site.lock()
-    known = {row.name: row for row in _reported(agent)}
+    known = _known(site, agent, beat.workers)
     followed = [_follow(site, agent, known.get(report.name), report) for report in beat.workers]
-    rows = [row for row in followed if row is not None]
-    for name in known.keys() - {report.name for report in beat.workers}:
-        _let_go(site, known[name])
-    return _words(rows)
+    return _words([row for row in followed if row is not None])
 
 
 def _locked(agent: Agent) -> Agent:
@@ -115,23 +113,39 @@ def _reported(agent: Agent) -> QuerySet[AgentWorker]:
     return agent.workers.select_related("worker__pool", "own_worker__endpoint")
 
 
+def _known(site: Site, agent: Agent, reports: Sequence[WorkerReport]) -> dict[str, AgentWorker]:
+    """The rows of what is reported, by the names that it has now. All others are let go."""
+    rows = list(_reported(agent))
+    known = {report.name: row for report in reports for row in rows if _is_of(report, row)}
+    names = {report.name for report in reports}
+    for row in rows:
+        is_known = row in known.values()
+        if not is_known:
+            _let_go(site, row)
+        if known.get(row.name) is not row and (is_known or row.name in names):
+            row.delete()  # Its name is another's now. One that is known is saved under its new one.
+    return known
+
+
+def _is_of(report: WorkerReport, row: AgentWorker) -> bool:
+    """A part of a gang is known by its rank: an agent that starts again gives it another name."""
+    if report.gang:
+        return (row.server.worker_id, row.rank) == (report.gang, report.rank)
+    return row.name == report.name and row.server.gang_size == 1
+
+
 def _follow(
     site: Site, agent: Agent, row: AgentWorker | None, report: WorkerReport
 ) -> AgentWorker | None:
     """None for a member of a gang whose first rank nobody has reported yet."""
-    if row is not None and report.gang and report.gang != row.server.worker_id:
-        # The agent uses the name of a server that is gone for a part of another gang.
-        _let_go(site, row)
-        row.delete()
-        row = None
     if row is None:
         server = site.server_new(agent, report)
         if server is None:
             return None
-        row = AgentWorker(agent=agent, name=report.name, rank=report.rank, **server)
+        row = AgentWorker(agent=agent, rank=report.rank, **server)
     elif report.rank == 0:
         site.server_put(row, report)
-    for name in ("state", "engine", "engine_version", "served_model", "model_version"):
+    for name in ("name", "state", "engine", "engine_version", "served_model", "model_version"):
         setattr(row, name, getattr(report, name))
     row.full_clean(exclude=["worker", "own_worker"])
     row.save()
