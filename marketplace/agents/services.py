@@ -172,7 +172,7 @@ def _may_return(server: Worker | OwnWorker) -> bool:
     """Whether agents drained it, and every one of its processes is back. What somebody else has
     drained stays drained.
     """
-    if not server.draining or server.drain_reason not in (DRAINED, GONE):
+    if not server.draining or server.drain_reason not in (DRAINED, GONE, REVOKED):
         return False
     ready = server.reports.filter(state=ReportedState.READY).count()
     return ready == server.gang_size

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from marketplace.agents.models import Agent, AgentWorker, WorkerToken
+from marketplace.agents.models import Agent, AgentWorker, ReportedState, WorkerToken
 from marketplace.agents.reports import WorkerReport
 from marketplace.catalog.models import Pool, Worker, WorkerMember
 from marketplace.catalog.models import Protocol as Spoken
@@ -86,14 +86,18 @@ class PoolSite:
         return ""
 
     def _worker(self, agent: Agent, report: WorkerReport) -> Worker:
-        """A new row: it gets calls once the prober has found it ready at its address."""
+        """It gets calls once the prober has found it ready at its address."""
         worker_id = report.gang or f"{agent.name}-{report.name}"
-        if Worker.objects.filter(worker_id=worker_id).exists():
+        worker = Worker.objects.filter(worker_id=worker_id).first()
+        if worker is None:
+            worker = Worker(worker_id=worker_id, pool=self._pool)
+        # One without an agent was entered by hand.
+        elif worker.pool != self._pool or not worker.reported_at or not _left(worker, report.rank):
             raise ValidationError(
                 _("Another worker is called %(name)s: start the agent with another --name.")
                 % {"name": worker_id}
             )
-        worker = Worker(worker_id=worker_id, pool=self._pool, healthy=False)
+        worker.healthy = False
         return worker_put(worker=worker, **_kept(report))
 
     def _member(self, report: WorkerReport) -> Worker | None:
@@ -106,12 +110,21 @@ class PoolSite:
                 _("The gang %(name)s has %(n)s members: there is no rank %(rank)s.")
                 % {"name": worker.worker_id, "n": worker.gang_size, "rank": report.rank}
             )
-        if worker.reports.filter(rank=report.rank).exists():
+        if not _left(worker, report.rank):
             raise ValidationError(
                 _("Another agent runs rank %(rank)s of %(name)s.")
                 % {"name": worker.worker_id, "rank": report.rank}
             )
         return worker
+
+
+def _left(worker: Worker, rank: int) -> bool:
+    """Whether no agent runs this rank; forgets the one that ran it last."""
+    reports = worker.reports.filter(rank=rank)
+    if reports.exclude(state=ReportedState.GONE).exists():
+        return False
+    reports.delete()
+    return True
 
 
 def _kept(report: WorkerReport) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from marketplace.agents import services
 from marketplace.agents.models import Agent, WorkerToken
 from marketplace.agents.tokens import HOURS_MAX, worker_token_create
 from marketplace.catalog import tasks
-from marketplace.catalog.models import Deployment, Worker, WorkerMember
+from marketplace.catalog.models import Deployment, Pool, Worker, WorkerMember
 from marketplace.catalog.services import HealthReading, provider_create, worker_drain
 from marketplace.catalog.tasks import probe_workers
 from marketplace.routing.models import SnapshotRow
@@ -52,9 +52,9 @@ def shop(kept_shop: Shop) -> Shop:
     return kept_shop
 
 
-def registered(shop: Shop, name: str = "gpu") -> APIClient:
+def registered(shop: Shop, name: str = "gpu", pool: Pool | None = None) -> APIClient:
     """A client that calls as a new agent does."""
-    _, token = worker_token_create(pool=shop.worker.pool)
+    _, token = worker_token_create(pool=pool or shop.worker.pool)
     answer = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": name})
     assert answer.status_code == 201, answer.content
     client = APIClient()
