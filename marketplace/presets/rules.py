@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from marketplace.catalog.models import AIModel
+from marketplace.presets.naming import without_suffix
 from marketplace.shared.texts import unkept_in
 from router.contracts.wire import UNREADABLE
 from router.domain.request import AUTO, Wishes
@@ -35,7 +36,7 @@ def preset_check(*, model: str, system: str, parameters: dict[str, Any], before:
     """Raises for a model that does not exist, unless the version ``before`` has it, or for a field
     that a preset cannot have.
     """
-    name = model.partition(":")[0]
+    name = without_suffix(model)
     is_known = name in {"", AUTO} or model == before
     if not is_known and not AIModel.objects.filter(name=name).exists():
         raise ValidationError(

@@ -24,6 +24,9 @@ from router.pipeline.plans.fit import check_fit
 from router.pipeline.plans.naming import SUFFIXES, whole_name
 from router.pipeline.plans.routing_table import Grant, Route, RoutingTable
 
+NAMES = frozenset({AUTO, *(f"{AUTO}:{suffix}" for suffix in SUFFIXES)})
+"""What a call may name instead of a model. Nothing else is, as the name is told and recorded."""
+
 NEEDED = frozenset({"audio", "reasoning", "response_format", "tools"})
 """Fields without which an answer is another one: a provider must act on them."""
 
@@ -54,7 +57,7 @@ class Fitting(Struct, frozen=True, gc=False):
 
 def is_auto(request: InferenceRequest) -> bool:
     """Whether the call leaves the choice of its model to the router."""
-    return request.kind is not Kind.INFER and request.model.partition(":")[0] == AUTO
+    return request.kind is not Kind.INFER and request.model in NAMES
 
 
 def choose(

@@ -14,11 +14,12 @@ from msgspec import Raw, Struct
 
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import RequestInvalid
-from router.domain.request import AUTO, PRESET_MARK, InferenceRequest, Priority
+from router.domain.request import PRESET_MARK, InferenceRequest, Priority
 from router.ingress.faces.responses.request import Request
 from router.ingress.faces.responses.resource import Fields, Resource
 from router.ingress.http.exchange import Exchange, Headers
 from router.ingress.proxy.pass_through import PassThrough, Reply
+from router.pipeline.plans.auto import is_auto
 from router.pipeline.plans.fit import check_said
 from router.pipeline.plans.naming import find_route, whole_name
 from router.pipeline.plans.routing_table import NOBODY, RoutingTable
@@ -123,7 +124,7 @@ class Background:
                 param="stream",
             )
         name = _decode_named(exchange.body).model
-        if call.model.partition(":")[0] != AUTO:
+        if not is_auto(call):
             call, route = find_route(table, grant, call)
             check_said(route, call)
         if PRESET_MARK not in name:

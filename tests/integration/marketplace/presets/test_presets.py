@@ -56,6 +56,7 @@ def test_each_save_is_a_version_that_routers_get_and_an_old_one_can_be_saved_aga
     [
         ({}, "A preset says something"),
         ({"model": "no/such"}, "There is no model no/such"),
+        ({"model": "auto:luck"}, "There is no model auto:luck"),
         ({"parameters": {"messages": []}}, "A preset cannot have: messages"),
         ({"parameters": {"provider": {"sort": "luck"}}}, "sort"),
         ({"parameters": {"models": ["a/b"] * 5}}, "At most 4 fallbacks"),

@@ -16,8 +16,9 @@ from router.pipeline.plans.auto import choose, is_auto
 from router.pipeline.plans.routing_table import Grant, build_table
 from router.ports.upstream import Answer, UpstreamFailed
 from tests.unit.router.ingress.serving import calling
-from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, snapshot
+from tests.unit.router.pipeline.line import ANSWER, KEY, FakeUpstream, Line, snapshot
 
+AUTH = {"authorization": f"Bearer {KEY}"}
 GRANT = Grant(1, Purse(7))
 SECONDS = {"cheap": 4.0, "fast": 0.5, "seer": 2.0}
 """Measured, by model; the emulated one was never called."""
@@ -107,6 +108,19 @@ def test_the_model_is_the_best_of_those_that_fit(
     assert models(request_) == expected
 
 
+@pytest.mark.parametrize("name", ["auto:\0", "auto:\n", "auto:x", "auto:", "auto:floor:floor"])
+async def test_what_only_begins_like_auto_is_no_model(name: str) -> None:
+    """The name would go into the books and the answer's headers as it came."""
+    line = Line(FakeUpstream(lambda _: ANSWER), catalog=catalog())
+    async with calling(line) as client:
+        body = {"model": name, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
+        refused = await client.post("/v1/chat/completions", json=body, headers=AUTH)
+        counted = await client.post("/v1/messages/count_tokens", json=body, headers=AUTH)
+    assert (refused.status_code, counted.status_code) == (404, 404)
+    assert refused.json()["error"]["code"] == "model_not_found"
+    assert line.records == []
+
+
 def test_a_key_of_some_models_gets_those() -> None:
     grant = msgspec.structs.replace(GRANT, models=("a/fast", "a/toy"))
     assert models(call(), grant) == ["a/fast", "a/toy"]
@@ -138,17 +152,14 @@ def test_where_none_fits_it_says_what_each_lacks() -> None:
 
 
 async def test_a_call_is_served_recorded_and_told_why_and_the_next_model_stands_in() -> None:
-    answer = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
-
     def script(endpoint: Any) -> Answer | UpstreamFailed:
-        return UpstreamFailed("reset") if endpoint.deployment.model == "a/cheap" else answer
+        return UpstreamFailed("reset") if endpoint.deployment.model == "a/cheap" else ANSWER
 
     line = Line(FakeUpstream(script), catalog=catalog())
     body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
-    headers = {"authorization": f"Bearer {KEY}"}
     async with calling(line) as client:
-        served = await client.post("/v1/chat/completions", json=body, headers=headers)
-        counted = await client.post("/v1/messages/count_tokens", json=body, headers=headers)
+        served = await client.post("/v1/chat/completions", json=body, headers=AUTH)
+        counted = await client.post("/v1/messages/count_tokens", json=body, headers=AUTH)
     assert served.status_code == 200
     assert served.headers["x-route-asked"] == "auto"
     assert served.headers["x-route-model"] == "a/seer"
