@@ -70,7 +70,8 @@ class Exchange:
     ``headers`` have lower-case names. ``grant`` is the caller's, once known. ``doubled`` is a
     header that came twice and must not. ``wants_body`` says whether the body is kept or thrown
     away; with an ``inflow`` it is passed on as it comes. ``keeps`` says whether the connection
-    stays open after the answer. ``started`` and ``ended`` tell how far the answer is.
+    stays open after the answer. ``started`` and ``ended`` tell how far the answer is: one whose
+    head cannot be written has not started, so that another can be given.
     """
 
     __slots__ = (
@@ -141,21 +142,20 @@ class Exchange:
 
     def answer_now(self, status: int, headers: Headers, body: bytes) -> None:
         """Hand a whole answer to the socket."""
-        self.started = self.ended = True
         head = self._rendered(status, headers, f"content-length: {len(body)}\r\n")
+        self.started = self.ended = True
         self._wire.write(head if self.is_head else head + body)
 
     async def start_stream(self, headers: Headers) -> None:
         """Begin server-sent events, or bytes. The head is sent with the first of them."""
-        self.started = True
         framing = "" if has_type(headers) else EVENT_STREAM
         if self._chunks:
             framing += "transfer-encoding: chunked\r\n"
         self._head = self._rendered(200, headers, framing)
+        self.started = True
 
     def start(self, status: int, headers: Headers, length: int | None) -> None:
         """Begin an answer of any type; ``length`` is None where it is not known before its end."""
-        self.started = True
         framing = "transfer-encoding: chunked\r\n" if self._chunks else ""
         if length is not None:
             self._chunks = False
@@ -163,7 +163,9 @@ class Exchange:
         elif status in BODILESS:
             self._chunks = False
             framing = ""
-        self._wire.write(self._rendered(status, headers, framing))
+        head = self._rendered(status, headers, framing)
+        self.started = True
+        self._wire.write(head)
 
     async def send(self, chunk: bytes) -> None:
         """Send some events. Waits while the client is slower than the worker."""
@@ -192,10 +194,11 @@ class Exchange:
         """Answer a CORS preflight. Any header may be sent: each SDK has its own, and those that
         mean nothing here do nothing.
         """
-        self.started = self.ended = True
         asked = self.header(b"access-control-request-headers")
         allowed = [("access-control-allow-headers", asked)] if asked else []
-        self._wire.write(self._rendered(204, [*PREFLIGHT, *allowed], ""))
+        head = self._rendered(204, [*PREFLIGHT, *allowed], "")
+        self.started = self.ended = True
+        self._wire.write(head)
 
     def _rendered(self, status: int, headers: Headers, framing: str) -> bytes:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])

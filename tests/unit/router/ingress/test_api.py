@@ -13,7 +13,7 @@ from router.domain.catalog import ApiKey, Budget, Endpoint
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from router.domain.request import InferenceRequest
-from router.ports.upstream import Answer, UpstreamFailed
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import (
@@ -104,6 +104,21 @@ async def test_when_every_worker_is_full_the_client_is_told_when_to_return() -> 
         response = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
     assert response.status_code == 429
     assert response.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_whose_header_has_a_line_break_is_a_500(stream: bool) -> None:
+    broken = (("x-a", "1\nx-b: 2"),)
+    part = StreamPart(b"data: x\n\n", 1, headers=broken, done=True)
+    upstream = FakeUpstream(
+        lambda _: [part] if stream else msgspec.structs.replace(ANSWER, headers=broken)
+    )
+    async with client_of(Line(upstream)) as client:
+        body = {**CHAT, "stream": stream}
+        response = await client.post("/v1/chat/completions", json=body, headers=AUTH)
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "internal_error"
+    assert "x-b" not in response.headers
 
 
 async def test_a_fault_of_ours_is_a_500_without_details() -> None:
