@@ -67,9 +67,10 @@ def _next_frame(raw: bytes, position: int) -> int | None:
 
 
 class Kept(msgspec.Struct):
-    """The newest record of a call, and the segments of all its frames."""
+    """The newest record of a call, its size in bytes, and the segments of all its frames."""
 
     record: UsageRecord
+    size: int
     segments: list[int]
 
 
@@ -90,8 +91,8 @@ def newest_records(
             continue
         kept = calls.get(record.request_id)
         if kept is None:
-            calls[record.request_id] = Kept(record, [segment])
+            calls[record.request_id] = Kept(record, len(payload), [segment])
         else:
-            kept.record = record
+            kept.record, kept.size = record, len(payload)
             kept.segments.append(segment)
     return list(calls.values()), unreadable

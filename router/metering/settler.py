@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -15,6 +16,10 @@ from router.metering.journal import Journal, JournalBroken
 from router.ports.records import Losses, RecordRejected, RecordSink
 
 BATCH_MAX = 500
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+"""A batch ends at either: one that is too large for PostgreSQL, or takes it too long, would be
+tried for ever. A single record may be larger.
+"""
 GATHER_S = 0.02
 SYNC_S = 0.01
 RETRY_FIRST_S = 0.2
@@ -96,7 +101,7 @@ class Settler:
 
     def checkpoint(self, record: UsageRecord) -> None:
         """Journal what a running stream would owe if this process died now."""
-        segment = self._write(record)
+        segment = self._write(record, encode_record(record))
         if segment is not None:
             self._supersede(record.request_id)
             self._streams[record.request_id] = segment
@@ -106,15 +111,15 @@ class Settler:
 
         If the journal is broken, the call is settled from memory; admission has then stopped.
         """
-        segment = self._write(record)
+        payload = encode_record(record)
+        segment = self._write(record, payload)
         segments = [] if segment is None else [segment]
         if self._streams:
             self._supersede(record.request_id)
-        self._pending.append(Kept(record, segments))
+        self._pending.append(Kept(record, len(payload), segments))
         self._wake.set()
 
-    def _write(self, record: UsageRecord) -> int | None:
-        payload = encode_record(record)
+    def _write(self, record: UsageRecord, payload: bytes) -> int | None:
         if len(payload) > PAYLOAD_BYTES_MAX:  # Thousands of candidates.
             payload = encode_record(msgspec.structs.replace(record, candidates=NO_CANDIDATES))
         try:
@@ -170,7 +175,7 @@ class Settler:
                 await self._settle_batch()
 
     async def _settle_batch(self) -> None:
-        batch = [self._pending[i] for i in range(min(BATCH_MAX, len(self._pending)))]
+        batch = self._next_batch()
         delay_s = RETRY_FIRST_S
         refused: set[str] = set()
         while True:
@@ -187,6 +192,17 @@ class Settler:
                 self._journal.acknowledge(segment)
             self._settled(kept.record)
         self._earlier = max(self._earlier - len(batch), 0)
+
+    def _next_batch(self) -> list[Kept]:
+        """The oldest calls, as many as may be settled at once."""
+        batch: list[Kept] = []
+        size = 0
+        for kept in islice(self._pending, BATCH_MAX):
+            size += kept.size
+            if batch and size > BATCH_BYTES_MAX:
+                break
+            batch.append(kept)
+        return batch
 
     async def _settle_or_halve(self, records: Sequence[UsageRecord], refused: set[str]) -> None:
         """Settle. On a refusal, find the record at fault, set it aside and settle the others.

@@ -17,6 +17,7 @@ from router.contracts.record import (
     UsageRecord,
     decode_record,
     encode_record,
+    encode_records,
 )
 from router.domain.errors import LedgerUnavailable
 from router.metering import journal as journal_module
@@ -96,6 +97,43 @@ async def test_it_settles_in_the_background() -> None:
     await until(lambda: bench.settled == ["a"])
     running.cancel()
     assert made.unsettled == 0
+
+
+async def test_no_batch_is_too_large_for_the_ledger() -> None:
+    """As PostgreSQL refuses arrays of some size, and takes too long for others."""
+
+    class Narrow(MoodyLedger):
+        async def settle(self, records: Sequence[UsageRecord]) -> None:
+            if len(records) > 1 and len(encode_records(records)) > 10 * 1024 * 1024:
+                raise LedgerUnavailable("away")
+            await super().settle(records)
+
+    bench = Bench(Narrow(away=0))
+    made = bench.settler()
+    sizes = [11 * 1024 * 1024, *[512 * 1024] * 40]
+    for number, size in enumerate(sizes):
+        made.append(record(str(number), why="x" * size))
+    assert await made.flush(5)
+    assert bench.settled == [str(number) for number in range(len(sizes))]
+
+
+async def test_what_a_killed_router_left_is_batched_alike() -> None:
+    bench = Bench(MoodyLedger(away=0))
+    killed = bench.settler()
+    for number in range(20):
+        killed.checkpoint(record(str(number)))
+        killed.append(record(str(number), why="x" * 512 * 1024))
+    sizes: list[int] = []
+
+    class Watching(MoodyLedger):
+        async def settle(self, records: Sequence[UsageRecord]) -> None:
+            sizes.append(len(encode_records(records)))
+            await super().settle(records)
+
+    bench.ledger = Watching(away=0)
+    assert await bench.settler().flush(5)
+    assert len(sizes) == 2
+    assert max(sizes) < 10 * 1024 * 1024
 
 
 async def test_a_poisoned_record_is_set_aside_and_the_others_settle() -> None:
