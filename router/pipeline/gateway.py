@@ -18,6 +18,7 @@ from router.domain.errors import (
     CreditUsedUp,
     DeadlineExceeded,
     InternalError,
+    LedgerUnavailable,
     SnapshotUnavailable,
     StreamBroken,
     StreamTooLong,
@@ -393,7 +394,7 @@ class Gateway:
         account: CallAccount,
         client: Client,
     ) -> CallError | None:
-        """Pass on the stream to its end, or until credit runs out: then returns why."""
+        """Pass on the stream to its end, or until no more can be held: then returns why."""
         endpoint = attempt.endpoint.endpoint
         event_tokens = self.counts.event_tokens(plan.request.model)
         cover = Cover(plan, account, self._vault, plan.price(endpoint.deployment), event_tokens)
@@ -405,9 +406,9 @@ class Gateway:
             stop: CallError | None = None
             if trace.tokens_delivered > cover.enough and (plan.grows or not part.done):
                 stop = await cover.passed(trace.tokens_delivered)
-            if isinstance(stop, CreditUsedUp):
+            if isinstance(stop, CreditUsedUp | LedgerUnavailable):
                 trace.withheld(part)
-                # Credit does not cover all of it: pass on event by event as far as it does.
+                # The hold does not cover all of it: pass on event by event as far as it does.
                 pieces = single_events(part)[::-1]
                 if len(pieces) == 1:
                     return stop

@@ -88,25 +88,39 @@ class Cover:
         if more <= 0:
             self.enough = float(most + HOLD_SLACK_TOKENS)
             return None
-        self._refused = not await self._raised(more)
-        if self._refused and short and not await self._raised(short):
-            return CreditUsedUp(
-                "the credit, or what is left of a budget, does not cover more of this answer; what "
-                "was delivered is billed; add credit, ask for it or raise the budget "
-                f"{page_named('billing', self._vault.pages_url)}"
-            )
+        refusal = await self._hold_more(more)
+        self._refused = refusal is not None
+        if refusal is not None and short:
+            refusal = await self._hold_more(short)
+            if refusal is not None:
+                return self._ending(refusal)
         self._reaches()
         return None
 
-    async def _raised(self, more: int) -> bool:
+    async def _hold_more(self, more: int) -> CallError | None:
+        """Hold so many tokens more. Returns why that cannot be, or None if they are held."""
         account = self._account
         try:
             nano = answer_nano(self._price, more)
             account.raise_hold(await self._vault.raised(account.hold, nano))
-        except (BudgetExhausted, CreditExhausted, LedgerUnavailable):
-            return False
+        except (BudgetExhausted, CreditExhausted, LedgerUnavailable) as refusal:
+            return refusal
         self._tokens += more
-        return True
+        return None
+
+    def _ending(self, refusal: CallError) -> CallError:
+        """What a stream ends with that nothing more can be held for."""
+        if isinstance(refusal, LedgerUnavailable):
+            return LedgerUnavailable(
+                "no more can be held for this answer; what was delivered is billed; "
+                f"{refusal.message}",
+                retry_after_s=refusal.retry_after_s,
+            )
+        return CreditUsedUp(
+            "the credit, or what is left of a budget, does not cover more of this answer; what "
+            "was delivered is billed; add credit, ask for it or raise the budget "
+            f"{page_named('billing', self._vault.pages_url)}"
+        )
 
     def _reaches(self) -> None:
         """After a refusal, credit is asked for again only once the hold is used up."""

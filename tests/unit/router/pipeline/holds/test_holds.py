@@ -12,7 +12,7 @@ from msgspec import structs
 from router.contracts.learned import LearnedCounts
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Endpoint
-from router.domain.errors import CreditExhausted
+from router.domain.errors import CreditExhausted, LedgerUnavailable
 from router.domain.money import Purse
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
@@ -20,6 +20,7 @@ from router.pipeline.holds.holding import ANSWER_TOKENS_MIN
 from router.pipeline.plans.plan import make_plan
 from router.pipeline.plans.routing_table import Grant, build_table
 from router.pipeline.settlement.cover import HOLD_SLACK_TOKENS
+from router.ports.bank import Shortage
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from tests.simulation.virtual_time import run as in_virtual_time
 from tests.unit.router.ingress.reading import parse_call
@@ -217,6 +218,42 @@ async def test_a_client_that_leaves_while_a_hold_grows_leaves_nothing_held() -> 
         await call
     assert line.records[0].outcome == "client_gone"
     assert line.unresolved_nano == 0
+
+
+@pytest.mark.parametrize("pieces", [[1] * 400, [400]])
+async def test_a_stream_that_cannot_hold_more_as_the_ledger_is_away_is_not_told_to_pay(
+    pieces: list[int],
+) -> None:
+    parts = [StreamPart(b"data: x\n\n" * size, size) for size in pieces]
+    upstream = FakeUpstream(lambda _: [*parts, ended(400)])
+    line = Line(upstream, catalog=shop())
+
+    async def away(*_: object) -> int:
+        raise LedgerUnavailable("the ledger cannot be reached, try again")
+
+    line.vault._bank.grow = away  # type: ignore[method-assign]
+    client = await line.call(stream=True, max_tokens=None, messages=SHORT)
+    (record,) = line.records
+    assert client.ended_by == record.error == "ledger_unavailable"
+    assert (record.outcome, upstream.closed, line.slots_taken) == ("truncated", 1, 0)
+    assert 0 < record.completion_tokens == client.body.count(b"data: x") < 400
+    assert record.charge_nano <= record.hold_nano
+    assert line.unresolved_nano == 0
+    assert not line.gateway.unpaid["a/m"]
+
+
+async def test_a_stream_is_told_to_pay_by_the_last_that_was_said_of_its_credit() -> None:
+    line = Line(FakeUpstream(lambda _: [*[TOKEN] * 400, ended(400)]), catalog=shop())
+    away = [LedgerUnavailable("away"), LedgerUnavailable("away")]
+
+    async def grow(*_: object) -> Shortage:
+        if away:
+            raise away.pop()
+        return Shortage(0, 0, 0)
+
+    line.vault._bank.grow = grow  # type: ignore[method-assign]
+    client = await line.call(stream=True, max_tokens=None, messages=SHORT)
+    assert client.ended_by == "credit_used_up"
 
 
 @pytest.mark.parametrize(
