@@ -145,12 +145,15 @@ class LeaseBook:
     def give_up(self, account_id: int) -> list[tuple[str, int]]:
         """Retire every lease of an account and give up its idle part.
 
-        Returns what stays of each lease, by id. A lease does not grow before it is
-        :meth:`shrunk`: the bank could hear of the two changes in the wrong order.
+        Returns what stays of each lease, by id, also of those given up before and not yet
+        :meth:`shrunk`. A lease does not grow until then: the bank could hear of the two changes
+        in the wrong order.
         """
         shrunk: list[tuple[str, int]] = []
         for lease in self._leases.values():
-            if lease.grant.purse.account_id == account_id and lease.remaining_nano:
+            if lease.grant.purse.account_id != account_id:
+                continue
+            if lease.remaining_nano or not lease.is_sure:
                 lease.retired = True
                 lease.amount_nano -= lease.remaining_nano
                 lease.remaining_nano = 0
@@ -165,6 +168,12 @@ class LeaseBook:
         lease = self._leases.get(lease_id)
         if lease is not None:
             lease.is_sure = True
+
+    def unsure(self) -> set[int]:
+        """The accounts that gave up something which the bank may not have heard of."""
+        return {
+            lease.grant.purse.account_id for lease in self._leases.values() if not lease.is_sure
+        }
 
     def retire_all(self) -> None:
         """Take no more holds from any lease: the router is stopping."""

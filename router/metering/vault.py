@@ -121,7 +121,7 @@ class Vault:
             group.create_task(self._follow_recalls())
 
     async def sweep(self) -> None:
-        """Close finished leases and extend those in use.
+        """Close finished leases, extend those in use, and give back what could not be.
 
         Raises ``LedgerUnavailable``; the next sweep does what was left undone.
         """
@@ -141,11 +141,16 @@ class Vault:
             self._has_earlier = False
         for lease in list(self.book.usable()):
             if lease.used and lease.expires_at_s - now_s < self._extend_below_s:
-                lease.used = False
                 lease.expires_at_s = await self._bank.extend(lease.grant.id)
+                lease.used = False
+        for account_id in self.book.unsure():
+            await self.give_back(account_id)
 
     async def give_back(self, account_id: int) -> None:
-        """Give back the part of an account's leases that no call holds: it is needed elsewhere."""
+        """Give back the part of an account's leases that no call holds: it is needed elsewhere.
+
+        Raises ``LedgerUnavailable``; the next sweep does what was left undone.
+        """
         async with self._changing[account_id]:
             for lease_id, amount_nano in self.book.give_up(account_id):
                 await self._bank.shrink(lease_id, amount_nano)

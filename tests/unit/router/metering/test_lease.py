@@ -71,7 +71,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(told=st.booleans())
     def give_up(self, told: bool) -> None:
         for lease_id, amount in self.book.give_up(ACCOUNT):
-            assert 0 <= amount < self.kept[lease_id]
+            assert 0 <= amount <= self.kept[lease_id]
             assert not self.book.can_grow(lease_id)
             self.given_back += self.kept[lease_id] - amount
             self.kept[lease_id] = amount
@@ -143,6 +143,10 @@ def test_a_lease_whose_idle_part_was_given_up_is_given_back_after_its_calls() ->
     book = book_with(GRANT, LeaseGrant("another", another, 1_000, 600.0))
     hold = reserved(book, 300)
     assert book.give_up(ACCOUNT) == [("lease", 300)]
+    assert book.give_up(ACCOUNT) == [("lease", 300)], "until the bank has heard of it"
+    assert book.unsure() == {ACCOUNT}
+    book.shrunk("lease")
+    assert (book.give_up(ACCOUNT), book.unsure()) == ([], set())
     assert book.finished() == []
     assert book.reserve(another, 1_000, 0.0) is not None
     book.settle(hold, 100)

@@ -329,6 +329,14 @@ class Unsure(MemoryBank):
         self._fail("close")
         await super().close(lease_id)
 
+    async def shrink(self, lease_id: str, amount_nano: int) -> None:
+        self._fail("shrink")
+        await super().shrink(lease_id, amount_nano)
+
+    async def extend(self, lease_id: str) -> float:
+        self._fail("extend")
+        return await super().extend(lease_id)
+
     def _fail(self, what: str) -> None:
         if self.failing == what:
             self.failing = ""
@@ -361,6 +369,37 @@ async def test_a_lease_that_could_not_be_returned_is_tried_again() -> None:
         await made.sweep()
     await made.sweep()
     assert till.held_nano == 0
+
+
+@pytest.mark.parametrize("sweeps", [False, True])
+async def test_credit_that_could_not_be_given_back_is_by_the_next_recall_or_sweep(
+    sweeps: bool,
+) -> None:
+    till = Till(1_000, b1=1_000)
+    bank = Unsure(till.ledger, router_id="r")
+    made = till.vault(bank)
+    hold = await made.hold(PURSE, 10)
+    await made.hold(Purse(ACCOUNT, (1,)), 20)
+    bank.failing = "shrink"
+    with pytest.raises(LedgerUnavailable):
+        await made.give_back(ACCOUNT)
+    assert till.held_nano == 200
+    await (made.sweep() if sweeps else made.give_back(ACCOUNT))
+    assert till.held_nano == 30
+    assert (await made.raised(hold, 50)).amount_nano == 60
+
+
+async def test_a_lease_that_could_not_be_extended_is_by_the_next_sweep() -> None:
+    till = Till(10_000)
+    bank = Unsure(till.ledger, router_id="r")
+    made = till.vault(bank)
+    hold = await made.hold(PURSE, 50)
+    till.now_s = 310.0
+    bank.failing = "extend"
+    with pytest.raises(LedgerUnavailable):
+        await made.sweep()
+    await made.sweep()
+    assert till.ledger.leases[hold.lease_id].expires_at_s == 910.0
 
 
 async def test_a_restarted_router_closes_the_leases_of_its_earlier_lives() -> None:
