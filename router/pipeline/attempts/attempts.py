@@ -123,7 +123,7 @@ class Attempts:
                 ) from refused
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError):
-                    trace.left(attempt)
+                    _left(race, trace)
                 self._all_ended(race, trace, GIVEN_UP)
                 raise
             else:
@@ -260,6 +260,13 @@ def ending_of(error: UpstreamFailed) -> Ending:
     return ANSWERED_WRONGLY if error.is_answer else FAILED
 
 
+def _left(race: Race[T], trace: Trace) -> None:
+    """The client left. It owes for one attempt that ran until then, and for none that failed."""
+    for attempt in (race.first, race.second):
+        if attempt is not None and trace.abandoned is None and not trace.has_ended(attempt):
+            trace.left(attempt)
+
+
 def _note(attempt: Attempt | None, trace: Trace, ending: Ending | None) -> None:
     """Note how an attempt ended, unless that was noted before."""
     if attempt is not None and ending is not None and not trace.has_ended(attempt):
@@ -306,6 +313,7 @@ class _Whole(_Course):
 
     async def unwanted(self, attempt: Attempt, outcome: Answer) -> None:
         """See :class:`router.pipeline.attempts.race.Course`."""
+        self._trace.left(attempt)
         self._trace.ended(attempt, GIVEN_UP.outcome)
 
 
@@ -327,5 +335,6 @@ class _Begun(_Course):
 
     async def unwanted(self, attempt: Attempt, outcome: tuple[StreamPart, Parts]) -> None:
         """See :class:`router.pipeline.attempts.race.Course`."""
+        self._trace.left(attempt)
         self._attempts.ended(attempt, self._trace, GIVEN_UP)
         await outcome[1].aclose()

@@ -59,7 +59,7 @@ class Race(Generic[T]):
                 raise
             if not self._call.uncancel():
                 return self._winner
-            error = cancelled  # The client left at the moment the second attempt won.
+            error = cancelled
         except UpstreamFailed as failed:
             if self._beside is None:
                 raise
@@ -70,13 +70,7 @@ class Race(Generic[T]):
             self._call = None
             self._course.won(self.first, outcome)
             return self.first, outcome
-        if isinstance(error, UpstreamFailed) and self._beside is not None:
-            await asyncio.wait({self._beside})
-            if self._winner is not None:
-                return self._winner
-        elif self._winner is not None:
-            await self._course.unwanted(*self._winner)
-        raise error
+        return await self._outcome_beside(error)
 
     def hedge(self, attempt: Attempt) -> None:
         """Start the second attempt, or another one after that has failed."""
@@ -95,6 +89,22 @@ class Race(Generic[T]):
         """The call is over, or has its outcome."""
         if self._beside is not None and self._winner is None:
             self._beside.cancel()
+
+    async def _outcome_beside(
+        self, error: asyncio.CancelledError | UpstreamFailed
+    ) -> tuple[Attempt, T]:
+        """The second attempt's outcome, if it has one or gets one, after what ended the first."""
+        if isinstance(error, UpstreamFailed) and self._beside is not None:
+            try:
+                await asyncio.wait({self._beside})
+            except asyncio.CancelledError as cancelled:
+                error = cancelled
+        if self._winner is not None:
+            if isinstance(error, UpstreamFailed):
+                return self._winner
+            # The client left at the moment the second attempt won.
+            await self._course.unwanted(*self._winner)
+        raise error
 
     async def _run_beside(self, attempt: Attempt) -> None:
         try:

@@ -99,7 +99,9 @@ class Trace:
         self.first_byte_s = now_s
 
     def left(self, attempt: Attempt) -> None:
-        """The client left while this attempt ran, and got no token of it."""
+        """The client left while this attempt ran, and got no token of it. It owes for this one."""
+        self.endpoint = attempt.endpoint.endpoint
+        self.placed_s = attempt.dispatched_s
         is_guess = attempt.endpoint.estimate.is_guess
         if self.request.stream:  # No token has come, or it would have been seen.
             self.abandoned = Abandoned(attempt.run.expected_first_s, 0.0, is_guess)

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from msgspec.structs import replace
 
-from router.contracts.record import hedge_ms
+from router.contracts.record import UsageRecord, hedge_ms
 from router.domain.catalog import Endpoint
 from router.domain.errors import WorkerFailed, WorkerRefused
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed, UpstreamRefused
@@ -27,6 +27,9 @@ from tests.unit.router.pipeline.line import (
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 FIRST = StreamPart(b"data: one\n\n", 1)
 LAST = StreamPart(b"data: end\n\n", 0, USED, "stop", done=True)
+PROVIDERS = {"one": 21, "two": 22}
+"""Their accounts, by pool."""
+
 Outcome = Answer | Exception | asyncio.Event | list[Step]
 
 
@@ -214,28 +217,44 @@ async def test_a_client_that_leaves_after_the_late_one_failed_ends_its_second() 
         await call
     await settled(line)
     assert outcomes(line) == ["client_gone", "worker_failed:reset"]
-    assert {attempt.worker_id for attempt in line.records[0].attempts} == set(line.upstream.called)
+    (record,) = line.records
+    assert {attempt.worker_id for attempt in record.attempts} == set(line.upstream.called)
+    assert owed_to(record) == line.upstream.called[1]
 
 
-async def test_a_client_that_leaves_as_the_second_wins_leaves_nothing_behind() -> None:
-    hung: list[Step] = [asyncio.Event()]
+def owed_to(record: UsageRecord) -> str:
+    """The worker whose provider gets what a call costs."""
+    assert record.provider_account_id == PROVIDERS[record.pool]
+    assert record.worker_id.startswith(record.pool)
+    return record.worker_id
 
+
+@pytest.mark.parametrize("first_fails", [False, True])
+async def test_a_client_that_leaves_as_the_second_wins_leaves_nothing_behind(
+    first_fails: bool,
+) -> None:
     class Gate(asyncio.Event):
         async def wait(self) -> Literal[True]:
             await super().wait()
-            # The call's task is cancelled by the race and by the client before it runs again.
+            # The client leaves once the second has won, before the call's task runs again.
             asyncio.get_running_loop().call_soon(call.cancel)
             return True
 
+    first: list[Step] = [fails := asyncio.Event(), UpstreamFailed("reset")]
     second: list[Step] = [gate := Gate(), FIRST, asyncio.Event()]
-    line = Line(FakeUpstream(in_order(hung, second)))
+    line = Line(FakeUpstream(in_order(first, second)))
     call = asyncio.create_task(line.call(stream=True))
     await in_time(lambda: len(line.upstream.called) == 2)
+    if first_fails:
+        fails.set()
+        await until(lambda: line.upstream.closed == 1)
     gate.set()
     with pytest.raises(asyncio.CancelledError):
         await call
     await settled(line)
-    assert line.records[0].outcome == "client_gone"
+    (record,) = line.records
+    assert record.outcome == "client_gone"
+    assert owed_to(record) == line.upstream.called[1]
 
 
 async def test_a_worker_that_comes_back_is_found_out_by_a_probe() -> None:
