@@ -69,8 +69,8 @@ async def serve(settings: Settings) -> None:
     async with _books(settings, life) as books:
         answers = PostgresIdempotencyStore(books.pool, router_id=settings.router_id, life=life)
         refusals = Refusals(PostgresRefusals(books.pool), clock=time.time)
-        beside = books.settler.run(), books.vault.run(), refusals.run(), _free_keys(answers)
-        async with _background(*beside):
+        beside = books.settler.run(), books.vault.run(), refusals.run()
+        async with _background(*beside, free_keys(books.bank, answers)):
             source = PostgresSnapshotSource(
                 settings.database_url,
                 poll_s=min(POLL_S, settings.limits.snapshot_age_max_s / POLLS_PER_AGE),
@@ -118,6 +118,7 @@ class _Books(Struct, frozen=True):
 
     pool: Pool
     ledger: PostgresLedger
+    bank: PostgresBank
     settler: Settler
     vault: Vault
 
@@ -156,7 +157,7 @@ async def _books(settings: Settings, life: str) -> AsyncGenerator[_Books]:
     )
     await pool.open(wait=False)
     try:
-        yield _Books(pool, ledger, settler, vault)
+        yield _Books(pool, ledger, bank, settler, vault)
     finally:
         journal.close()
         await pool.close()
@@ -166,8 +167,12 @@ def _journal_folder(settings: Settings) -> Path:
     return settings.home / "journal" / str(settings.port)
 
 
-async def _free_keys(answers: PostgresIdempotencyStore) -> None:
-    """Once the database answers, free the keys of calls that died with this router before."""
+async def free_keys(bank: PostgresBank, answers: PostgresIdempotencyStore) -> None:
+    """Free the keys of calls that died with this router before.
+
+    Not before no other router has its name: their calls may still run.
+    """
+    await bank.alone.wait()
     while True:
         try:
             freed = await answers.forget_earlier()

@@ -53,7 +53,8 @@ class PostgresBank:
         self._router_id = router_id
         self._life = life
         self._lease_ttl_s = lease_ttl_s
-        self._is_alone = False
+        self.alone = asyncio.Event()
+        """Set once this life has the router's name: then its earlier lives have ended."""
 
     async def take(
         self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
@@ -101,7 +102,7 @@ class PostgresBank:
 
     async def close_earlier(self) -> None:
         # A router that stops before it was alone with its name is alone for this statement.
-        sql = CLOSE_EARLIER_SQL if self._is_alone else CLOSE_EARLIER_IF_ALONE_SQL
+        sql = CLOSE_EARLIER_SQL if self.alone.is_set() else CLOSE_EARLIER_IF_ALONE_SQL
         if await fetch(self._pool, sql, (self._router_id, self._life)) is None:
             raise LedgerUnavailable(f"another router may still run as {self._router_id!r}")
 
@@ -132,8 +133,8 @@ class PostgresBank:
         while True:
             row = await (await connection.execute(ALONE_SQL, (self._router_id,))).fetchone()
             if row is not None and row[0]:
-                self._is_alone = True
-            if self._is_alone:
+                self.alone.set()
+            if self.alone.is_set():
                 return
             if time.monotonic() > until_s:
                 raise Taken(

@@ -20,7 +20,10 @@ class PostgresIdempotencyStore:
         self._life = f"{router_id}\n{life}\n"
 
     async def forget_earlier(self) -> int:
-        """Free the keys of calls that died with this router's earlier lives; says how many."""
+        """Free the keys of calls that died with this router's earlier lives; says how many.
+
+        Only for a router that is alone with its name: the others' calls may still run.
+        """
         row = await fetch(
             self._pool,
             "WITH gone AS (DELETE FROM routing_idempotency WHERE status IS NULL "

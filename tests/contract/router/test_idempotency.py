@@ -8,10 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from router.adapters.memory import MemoryIdempotencyStore
+from router.adapters.postgres.bank import PostgresBank
 from router.adapters.postgres.idempotency import PostgresIdempotencyStore
 from router.adapters.postgres.pool import open_pool
+from router.app import free_keys
 from router.ports.idempotency import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
+from router.ports.taken import Taken
+from tests.contract.router.test_ledger import following
 from tests.databases import as_routers
+from tests.patience import PATIENCE_S
 
 ANSWER = KeptAnswer(
     200, (("x-a", "b"), ("content-type", "application/json")), b'{"a":"\xc3\xa9"}\0'
@@ -145,3 +150,29 @@ async def test_a_router_that_starts_again_frees_what_its_earlier_life_had_under_
     finally:
         await pool.close()
     assert states == [ClaimState.NEW, ClaimState.DONE, ClaimState.RUNNING, ClaimState.RUNNING]
+
+
+async def test_a_router_whose_name_is_taken_frees_no_keys_until_it_is_alone(
+    ledger_database: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = str(uuid.uuid4())
+    pool = open_pool(as_routers(ledger_database))
+    first, second = (
+        PostgresBank(pool, ledger_database, router_id=name, life=life, lease_ttl_s=9)
+        for life in ("1", "2")
+    )
+    running = PostgresIdempotencyStore(pool, router_id=name, life="1")
+    again = PostgresIdempotencyStore(pool, router_id=name, life="2")
+    async with pool, asyncio.timeout(PATIENCE_S):
+        async with following(first):
+            await first.alone.wait()
+            await running.claim(claimant(key), "f", DAY_S)
+            freeing = asyncio.ensure_future(free_keys(second, again))
+            with monkeypatch.context() as impatient:
+                impatient.setattr("router.adapters.postgres.bank.ALONE_WITHIN_S", 0.0)
+                with pytest.raises(Taken):
+                    await anext(aiter(second.recalls()))
+            assert (await again.claim(claimant(key), "f", DAY_S)).state is ClaimState.RUNNING
+        async with following(second):
+            await freeing
+            assert (await again.claim(claimant(key), "f", DAY_S)).state is ClaimState.NEW
