@@ -6,8 +6,8 @@ from collections.abc import Callable
 class MemoryDisk:
     """See :class:`router.ports.disk.Disk`. It outlives the process that writes to it.
 
-    ``fault`` is called with ``append``, ``sync`` or ``create`` and may raise ``OSError``, or return
-    a number of bytes after which an append is cut short.
+    ``fault`` is called with ``append``, ``sync``, ``create`` or ``delete`` and may raise
+    ``OSError``, or return a number of bytes after which an append is cut short.
     """
 
     def __init__(self, fault: Callable[[str], int | None] = lambda _: None) -> None:
@@ -31,6 +31,7 @@ class MemoryDisk:
         self._files[to] = MemoryFile(self, self.read(name))
 
     def delete(self, name: str) -> None:
+        self.fault("delete")
         self._files.pop(name, None)
 
     def lose_power(self, kept: Callable[[int], int]) -> None:

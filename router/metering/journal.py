@@ -151,7 +151,10 @@ class Journal:
 
     def _forget(self, segment: int) -> None:
         del self._unacknowledged[segment]
-        self._disk.delete(_name(segment))
+        try:
+            self._disk.delete(_name(segment))
+        except OSError as error:  # The next start settles its records again, which changes nothing.
+            log.error("%s is settled and cannot be deleted: %s", _name(segment), error.strerror)
 
     def _numbers(self) -> list[int]:
         names = self._disk.names()

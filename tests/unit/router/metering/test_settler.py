@@ -136,6 +136,33 @@ async def test_what_a_killed_router_left_is_batched_alike() -> None:
     assert max(sizes) < 10 * 1024 * 1024
 
 
+async def test_a_segment_that_cannot_be_deleted_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal_module, "SEGMENT_BYTES_MAX", 1)
+    bench = Bench(MoodyLedger(away=0))
+    journal = Journal(bench.disk)
+    made = bench.settler(journal)
+
+    def stuck(what: str) -> None:
+        if what == "delete":
+            raise OSError(5, "Input/output error")
+
+    bench.disk.fault = stuck
+    made.append(record("a"))
+    made.append(record("b"))
+    assert await made.flush(5)
+    journal.close()
+    assert bench.settled == ["a", "b"]
+    assert len(bench.disk.names()) == 2
+    bench.disk.fault = lambda _: None
+    again = Journal(bench.disk)
+    assert await bench.settler(again).flush(5)
+    again.close()
+    assert [r.request_id for r in bench.ledger.records] == ["a", "b"], "each of them once"
+    assert bench.disk.names() == []
+
+
 async def test_a_poisoned_record_is_set_aside_and_the_others_settle() -> None:
     bench = Bench(MoodyLedger(away=0))
     made = bench.settler()
