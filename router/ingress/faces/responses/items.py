@@ -99,7 +99,7 @@ def messages_of(
         whole.append(Raw(_encode({"role": "user", "content": asked})))
     else:
         whole += [_itself(raw, earlier, chat, f"input[{n}]") for n, raw in enumerate(asked or ())]
-    chat.show()
+    chat.end()
     if not chat.messages:
         raise RequestInvalid(
             "input is missing; give a text, or a list of at least one item", param="input"
@@ -116,14 +116,16 @@ def shortened(messages: list[ChatMessage], tokens_max: int) -> list[ChatMessage]
     sizes = [_tokens(message) for message in messages]
     over = sum(sizes) - tokens_max
     kept: list[ChatMessage] = []
+    is_oldest = True  # Only messages of the system are kept so far.
     for number, message in enumerate(messages):
-        is_oldest = len(kept) == sum(each["role"] == "system" for each in kept)
+        is_system = message["role"] == "system"
         is_orphan = message["role"] == "tool" and is_oldest
-        may_go = message["role"] != "system" and number + 1 < len(messages) and is_oldest
+        may_go = not is_system and number + 1 < len(messages) and is_oldest
         if may_go and (over > 0 or is_orphan):
             over -= sizes[number]
         else:
             kept.append(message)
+            is_oldest = is_oldest and is_system
     return kept
 
 
@@ -156,6 +158,8 @@ class _Chat:
     def __init__(self, unsaid: Unsaid) -> None:
         self.messages: list[ChatMessage] = []
         self._unsaid = unsaid
+        self._system: list[ChatMessage] = []
+        """Messages of the system, each with a list of texts until the end."""
         self._shown: list[ChatMessage] = []
         """Images of tools' results, which follow in a message of the user."""
 
@@ -184,17 +188,25 @@ class _Chat:
 
     def say(self, role: str, text: str) -> None:
         """Templates take one system message, at the beginning."""
-        last = self.messages[-1] if self.messages else None
-        if role == "system" and last is not None and last["role"] == role:
-            last["content"] += "\n\n" + text
-        else:
+        if role != "system":
             self.messages.append({"role": role, "content": text})
+        elif self._system and self.messages[-1] is self._system[-1]:
+            self._system[-1]["content"].append(text)
+        else:
+            self._system.append({"role": role, "content": [text]})
+            self.messages.append(self._system[-1])
 
     def show(self) -> None:
         """No more results of tools follow: show the images among them."""
         if self._shown:
             self.messages.append({"role": "user", "content": self._shown})
             self._shown = []
+
+    def end(self) -> None:
+        """Nothing more is added."""
+        self.show()
+        for message in self._system:
+            message["content"] = "\n\n".join(message["content"])
 
     def _message(self, item: Item, path: str) -> None:
         role = ROLES.get(item.role or "")
@@ -223,7 +235,7 @@ class _Chat:
         if last is None or last["role"] != "assistant":
             last = ChatMessage(role="assistant", content=None)
             self.messages.append(last)
-        last["tool_calls"] = [*last.get("tool_calls", ()), call]
+        last.setdefault("tool_calls", []).append(call)
 
     def _returned(self, call_id: str, output: str | list[Part], path: str) -> None:
         text = output if isinstance(output, str) else ""

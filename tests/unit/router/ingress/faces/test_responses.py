@@ -1,6 +1,7 @@
 """OpenAI's Responses API: what a request becomes on its way in, and an answer on its way out."""
 
 import json
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -258,6 +259,36 @@ def test_a_conversation_is_shortened_from_its_beginning() -> None:
     assert [message["role"] for message in shortened_to(150, items)] == ["system", "user"]
     assert [message["role"] for message in shortened_to(1, items)] == ["system", "user"]
     assert chat(truncation="auto")["messages"] == [{"role": "user", "content": "hi"}]
+
+
+def test_instructions_after_a_message_of_parts_are_one_of_their_own() -> None:
+    image = {"type": "input_image", "image_url": "https://x/y.png"}
+    items = [{"role": "system", "content": said} for said in ([image], "a", "b")]
+    assert [message["content"] for message in chat(input=items)["messages"]] == [
+        [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}],
+        "a\n\nb",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("items", "times"),
+    [
+        ([{"role": "user", "content": "x"}, {"role": "system", "content": "x"}], 500),
+        ([{"role": "system", "content": "x" * 20}], 4_000),
+        ([{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}], 4_000),
+    ],
+)
+def test_no_number_of_items_makes_a_request_slow(items: list[dict[str, Any]], times: int) -> None:
+    """Sixteen times the items take about sixteen times as long, not two hundred and fifty-six."""
+    once = min(_seconds(items * times) for _ in range(5))
+    assert _seconds(items * times * 16) < once * 16 * 4
+
+
+def _seconds(items: list[dict[str, Any]]) -> float:
+    body = msgspec.json.encode(ASK | {"input": items, "truncation": "auto"})
+    begun = time.process_time()
+    read_request(body, context_of=lambda _: 100)
+    return time.process_time() - begun
 
 
 def test_a_completion_is_a_response() -> None:
