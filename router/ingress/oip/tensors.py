@@ -28,6 +28,8 @@ WIDTHS = {name: np.dtype(dtype).itemsize for name, dtype in oip.DTYPES.items()} 
 
 DATATYPES = frozenset({*WIDTHS, oip.BYTES})
 ELEMENTS_MAX = 1 << 31
+DIMENSIONS_MAX = 64
+"""NumPy's arrays have no more."""
 NULL = b"null"
 
 
@@ -40,7 +42,9 @@ class Tensor(msgspec.Struct, gc=False):
 
     name: str
     datatype: str
-    shape: list[Annotated[int, Meta(ge=0, le=ELEMENTS_MAX)]]
+    shape: Annotated[
+        list[Annotated[int, Meta(ge=0, le=ELEMENTS_MAX)]], Meta(max_length=DIMENSIONS_MAX)
+    ]
     data: Raw = Raw(NULL)
     parameters: _Parameters | None = None
 

@@ -193,6 +193,33 @@ async def test_tensors_that_fit_pass(tensors: list[Any]) -> None:
     assert (answer.status_code, again.status_code) == (200, 200), answer.text + again.text
 
 
+HUGE = [1 << 31] * 500
+NESTED = b"[" * 480 + b'"a"' + b"]" * 480
+
+
+@pytest.mark.parametrize(
+    ("shape", "datatype", "data"),
+    [(HUGE, "FP32", b"[1]"), ([1] * 480, "BYTES", NESTED)],
+)
+async def test_a_tensor_has_so_many_dimensions_also_where_none_is_declared(
+    shape: list[int], datatype: str, data: bytes
+) -> None:
+    """As much is computed and told as a few bytes may ask for."""
+    asked = Line(line().upstream)
+    fields = {"name": "x", "datatype": datatype, "shape": shape, "data": msgspec.Raw(data)}
+    body = msgspec.json.encode({"inputs": [fields]})
+    async with calling(asked) as client:
+        answer = await client.post("/v2/models/a/t/infer", content=body, headers=AUTH)
+    assert answer.status_code == 422, answer.text
+    assert "length <= 64" in answer.json()["error"]
+    message = pb.ModelInferRequest(model_name="a/t", raw_input_contents=[b"\0" * 4])
+    message.inputs.add(name="x", datatype=datatype, shape=shape)
+    async with calling_grpc(asked, Limits()) as stub:
+        with pytest.raises(Exception, match="INVALID_ARGUMENT"):
+            await stub.ModelInfer(message, metadata=(("authorization", f"Bearer {KEY}"),))
+    assert not asked.upstream.called
+
+
 def text(value: bytes) -> bytes:
     return struct.pack("<I", len(value)) + value
 
