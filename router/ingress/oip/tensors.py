@@ -136,7 +136,7 @@ def _check_data(tensor: Tensor, data: bytes) -> None:
         raise _wrong(tensor, "has an empty list in its data")
     if not is_regular(shown, tensor.shape, count):
         raise _wrong(tensor, f"has data that is not of the shape {tensor.shape} ({count} values)")
-    if tensor.datatype in LETTERS:
+    if tensor.datatype in LETTERS or not count:
         return None
     try:
         DECODE_INTEGERS[tensor.datatype](b"[%b]" % data.translate(None, SPACE + b"[]"))

@@ -220,6 +220,14 @@ async def test_a_tensor_has_so_many_dimensions_also_where_none_is_declared(
     assert not asked.upstream.called
 
 
+async def test_a_tensor_without_values_may_be_written_with_all_its_brackets() -> None:
+    asked = Line(line().upstream)
+    tensor = {"name": "x", "datatype": "INT8", "shape": [2, 0], "data": [[], []]}
+    async with calling(asked) as client:
+        answer = await client.post("/v2/models/a/t/infer", json={"inputs": [tensor]}, headers=AUTH)
+    assert answer.status_code == 200, answer.text
+
+
 def text(value: bytes) -> bytes:
     return struct.pack("<I", len(value)) + value
 
