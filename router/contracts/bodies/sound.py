@@ -24,23 +24,28 @@ def seconds_of(sound: bytes) -> float | None:
     """How long a recording lasts; None where only its decoder can tell.
 
     Only a plain WAV file is measured. What other heads say need not be so, and who sends them pays
-    by it.
+    by it. Nor is one measured in which decoders might find another format, or more sound.
     """
     if sound[:4] != b"RIFF":
         return None
-    at, bytes_per_s = WAVE_HEAD_BYTES, 0
+    at, bytes_per_s, formats = WAVE_HEAD_BYTES, 0, 0
     while at + CHUNK_HEAD_BYTES <= len(sound):
         name, size = sound[at : at + 4], int.from_bytes(sound[at + 4 : at + 8], "little")
         at += CHUNK_HEAD_BYTES
         if name == b"fmt ":
-            kind, rate, frame_bytes = (
+            kind, channels, rate, frame_bytes, bits = (
                 int.from_bytes(sound[at + start : at + end], "little")
-                for start, end in ((0, 2), (4, 8), (12, 14))
+                for start, end in ((0, 2), (2, 4), (4, 8), (12, 14), (14, 16))
             )
-            bytes_per_s = rate * frame_bytes if kind in PLAIN else 0
+            formats += 1
+            is_plain = kind in PLAIN and frame_bytes == channels * ceil(bits / 8)
+            bytes_per_s = rate * frame_bytes if is_plain and formats == 1 else 0
         elif name == b"data":
+            rest = len(sound) - at
             # A length that was not known when it was written is the rest.
-            return min(size, len(sound) - at) / bytes_per_s if bytes_per_s else None
+            size = min(size or rest, rest)
+            goes_on = sound.find(b"data", at + size) >= 0
+            return size / bytes_per_s if bytes_per_s and not goes_on else None
         at += size + size % 2
     return None
 

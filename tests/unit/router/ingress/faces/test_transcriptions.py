@@ -240,8 +240,28 @@ def test_only_a_plain_wave_file_says_how_long_it_is() -> None:
 
 def test_a_wave_file_cannot_make_itself_short() -> None:
     """Its bytes a second are what its samples are, whatever that field of its head says."""
-    lying = SILENCE[:28] + struct.pack("<I", 2**32 - 1) + SILENCE[32:]
-    assert seconds_of(lying) == pytest.approx(0.1)
-    unknown = SILENCE[:40] + b"\xff\xff\xff\xff" + SILENCE[44:]
-    assert seconds_of(unknown) == pytest.approx(0.1)
+    lying = WAVE[:28] + struct.pack("<I", 2**32 - 1) + WAVE[32:]
+    assert seconds_of(lying) == pytest.approx(2.4)
+    for unknown in (0, 2**32 - 1):
+        streamed = WAVE[:40] + struct.pack("<I", unknown) + WAVE[44:]
+        assert seconds_of(streamed) == pytest.approx(2.4)
     assert seconds_billed(SILENCE, 500.0) == seconds_most(SILENCE) == 1
+
+
+HEAD, FORMAT, DATA = WAVE[:12], WAVE[12:36], WAVE[36:]
+FAST = FORMAT[:12] + struct.pack("<I", 2**31) + FORMAT[16:]
+
+
+@pytest.mark.parametrize(
+    "unsure",
+    [
+        HEAD + FORMAT[:20] + struct.pack("<H", 65_535) + FORMAT[22:] + DATA,
+        HEAD + FAST + FORMAT + DATA,
+        HEAD + FORMAT + FAST + DATA,
+        HEAD + FORMAT + b"data" + struct.pack("<I", 2) + b"\x80\x80" + DATA,
+    ],
+    ids=["frame", "two formats", "the true format first", "two data"],
+)
+def test_where_decoders_may_hear_more_of_a_wave_file_the_worker_is_believed(unsure: bytes) -> None:
+    assert seconds_of(unsure) is None
+    assert seconds_billed(unsure, 2.4) == 3
