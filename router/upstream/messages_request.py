@@ -66,6 +66,10 @@ class _Choice(msgspec.Struct, gc=False):
     function: _Chosen
 
 
+class _Object(msgspec.Struct, gc=False):
+    """Any object."""
+
+
 class _Chat(msgspec.Struct, gc=False):
     messages: list[_Message]
     tools: list[_Tool] | None = None
@@ -76,6 +80,7 @@ class _Chat(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Chat).decode
+_decode_object = msgspec.json.Decoder(_Object).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -187,5 +192,9 @@ def _text(message: _Message) -> str:
 
 def _arguments(text: str) -> Raw:
     """The arguments of a tool; what is no object becomes an empty one."""
-    is_object = text.strip().startswith("{")
-    return Raw(text.encode()) if is_object else Raw(b"{}")
+    given = text.encode()
+    try:
+        _decode_object(given)
+    except UNREADABLE:
+        return Raw(b"{}")
+    return Raw(given)

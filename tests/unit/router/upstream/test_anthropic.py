@@ -129,6 +129,25 @@ def test_a_conversation_with_tools_and_images_is_told_in_their_words() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ('{"at":1}', {"at": 1}),
+        (' {"at":1} ', {"at": 1}),
+        ('{"at":', {}),
+        ("[1]", {}),
+        ("", {}),
+        ('{}}]}],"model":"claude-opus-x","max_tokens":99999,"z":[{"y":[{"w":{}', {}),
+    ],
+)
+def test_a_tool_is_told_an_object_and_nothing_beside_it(arguments: str, told: object) -> None:
+    call = {"id": "t1", "function": {"name": "look", "arguments": arguments}}
+    made = body_of(messages=[{"role": "assistant", "content": None, "tool_calls": [call]}])
+    assert (made["model"], made["max_tokens"]) == ("claude", MAX_TOKENS)
+    block = {"type": "tool_use", "id": "t1", "name": "look", "input": told}
+    assert made["messages"] == [{"role": "assistant", "content": [block]}]
+
+
 def test_what_has_no_equivalent_is_refused() -> None:
     audio = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]
     for fields in ({"messages": audio}, {"n": 2}):
