@@ -21,8 +21,14 @@ _WORDS = {
 }
 
 
-def unfit(error: msgspec.ValidationError, within: str = "") -> RequestInvalid:
-    """An error that names the field. ``within`` is where the decoded part stands in the body."""
+def unfit(error: Exception, within: str = "") -> RequestInvalid:
+    """An error that names the field. ``within`` is where the decoded part stands in the body.
+
+    What is no ``msgspec.ValidationError`` is another of
+    :data:`router.contracts.wire.UNREADABLE`: that part of the body cannot be read at all.
+    """
+    if not isinstance(error, msgspec.ValidationError):
+        return RequestInvalid(f"{within} is not JSON: {error}", param=parameter(within))
     text, _, at = str(error).partition(" - at `")
     path = at.removesuffix("`").removeprefix("$")
     if within:

@@ -32,7 +32,10 @@ def parts_of(content_type: str, body: bytes) -> list[Part]:
     """The parts of a form. Raises :class:`FormInvalid`."""
     given = Message()
     given["content-type"] = content_type
-    boundary = given.get_boundary("")
+    try:
+        boundary = given.get_boundary("")
+    except ValueError:  # RFC 2231 lets it name a coding that it is not in.
+        boundary = ""
     if given.get_content_type() != FORM or not boundary:
         raise FormInvalid(f"the content type is {content_type[:80]!r}; it must be {FORM}")
     begin, *found = (LINE + body).split(LINE + b"--" + boundary.encode("latin-1", "replace"))
@@ -48,10 +51,14 @@ def _part(raw: bytes) -> Part:
     if not gap or len(head) > HEAD_BYTES_MAX:
         raise FormInvalid("a part of the form has no head, or one that is too long")
     said = _head_of(head.lstrip() + LINE + LINE)
-    name = said.get_param("name", header="content-disposition")
+    try:
+        name = said.get_param("name", header="content-disposition")
+        filename = said.get_filename("") or ""
+    except ValueError:
+        raise FormInvalid("a part of the form has a head that cannot be read") from None
     if not isinstance(name, str) or not name:
         raise FormInvalid("a part of the form has no name")
-    return Part(name, content, said.get_filename("") or "", said.get_content_type())
+    return Part(name, content, filename, said.get_content_type())
 
 
 def form_of(fields: Mapping[str, str | Iterable[str]], file: Part) -> tuple[str, bytes]:

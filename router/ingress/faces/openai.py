@@ -141,7 +141,7 @@ def _wishes(provider: Raw) -> Wishes:
     try:
         given = {name: raw for name, raw in _decode_fields(provider).items() if bytes(raw) != NULL}
         return _decode_wishes(encode(given)) if given else NO_WISHES
-    except msgspec.ValidationError as error:
+    except UNREADABLE as error:
         raise unfit(error, "provider") from None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Meta, Raw
 
 from router.contracts import oip
+from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Model
 from router.domain.errors import RequestInvalid
 from router.ingress.unfit import unfit
@@ -126,7 +127,7 @@ def _check_data(tensor: Tensor, data: bytes) -> None:
     if not data.startswith(b"["):
         raise _wrong(tensor, "has data that is not a list")
     if tensor.datatype == oip.BYTES:
-        return _check_texts(tensor, _decode_texts(data))
+        return _check_texts(tensor, data)
     letters = LETTERS.get(tensor.datatype, INTEGER)
     shown = data.translate(None, SPACE + letters)
     if shown.translate(None, BRACKETS):
@@ -172,7 +173,11 @@ def _written(shape: list[int]) -> bytes:
     return written
 
 
-def _check_texts(tensor: Tensor, values: list[Any]) -> None:
+def _check_texts(tensor: Tensor, data: bytes) -> None:
+    try:
+        values = _decode_texts(data)
+    except UNREADABLE as error:
+        raise unfit(error, f"data of {tensor.name}") from None
     shape = tensor.shape
     nested = any(isinstance(value, list) for value in values)
     dimensions = shape if nested else [prod(shape)]

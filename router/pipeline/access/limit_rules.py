@@ -5,6 +5,7 @@ from hashlib import blake2b
 import msgspec
 from msgspec import Raw
 
+from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Limit, LimitRule
 from router.domain.request import InferenceRequest
 from router.pipeline.plans.routing_table import Grant
@@ -52,6 +53,6 @@ def _limit(key_id: int, rule: LimitRule, request: InferenceRequest) -> Limit:
 def _text(given: Raw) -> str:
     try:
         value = msgspec.json.decode(given)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ""
     return value if isinstance(value, str) else ""

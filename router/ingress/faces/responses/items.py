@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import Raw, Struct
 
+from router.contracts.wire import UNREADABLE
 from router.domain.errors import RequestInvalid
 from router.domain.request import BYTES_PER_TOKEN
 from router.ingress.unfit import missing, unfit
@@ -90,6 +91,7 @@ def messages_of(
     chat = _Chat(unsaid)
     if instructions:
         chat.say("system", instructions)
+    _fitting(_decode_any, given, INPUT)  # What is not read here is kept, and read later.
     asked = _fitting(_decode_given, given, INPUT)
     whole = [
         _itself(raw, earlier, chat, f"the kept input[{n}]") for n, raw in enumerate(earlier.items)
@@ -278,11 +280,12 @@ def _fitting(decode: Callable[[Raw], T], raw: Raw, path: str) -> T:
     """The decoded part of a body. Raises ``RequestInvalid`` that names what does not fit."""
     try:
         return decode(raw)
-    except msgspec.ValidationError as error:
+    except UNREADABLE as error:
         raise unfit(error, path) from None
 
 
 _encode = msgspec.json.Encoder().encode
+_decode_any = msgspec.json.Decoder(Any).decode
 _decode_given = msgspec.json.Decoder(str | list[Raw] | None).decode
 decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_item = msgspec.json.Decoder(Item).decode

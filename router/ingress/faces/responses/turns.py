@@ -302,7 +302,7 @@ def _named(given: Raw) -> list[str | None]:
     """The ids of the items that an input refers to."""
     try:
         return [item.id for item in _decode_references(given) if item.type == REFERENCE]
-    except msgspec.ValidationError:
+    except UNREADABLE:
         return []
 
 

@@ -269,6 +269,31 @@ KEYED = b"authorization: Bearer " + KEY.encode() + b"\r\n"
 
 
 @pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/responses", b'{"model":"a/m","input":"caf\xe9"}'),
+        ("/v1/responses", b'{"model":"a/m","input":[{"type":"item_reference","id":"\xe9"}]}'),
+        ("/v1/responses", b'{"model":"a/m","input":[{"role":"user","content":"x","y":"\xe9"}]}'),
+        ("/v1/responses", b'{"model":"a/m","input":[{"role":"user","content":"x","y":1e999}]}'),
+        ("/v1/responses", b'{"model":"a/m","input":"x","provider":{"order":["\xe9"]}}'),
+        ("/v1/chat/completions", BODY[:-1] + b',"provider":{"order":["\xe9"]}}'),
+        ("/v1/chat/completions", BODY[:-1] + b',"provider":{"\xe9":1}}'),
+        (
+            "/v2/models/a/t/infer",
+            b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1],"data":["caf\xe9"]}]}',
+        ),
+    ],
+)
+async def test_what_cannot_be_read_in_any_part_of_a_body_is_the_clients_error(
+    path: str, body: bytes
+) -> None:
+    async with shop() as (client, line):
+        answer = await client.post(path, content=body, headers=AUTH)
+    assert answer.status_code == 422, answer.text
+    assert not line.records
+
+
+@pytest.mark.parametrize(
     ("head", "status"),
     [
         (b"POST http://h/v1/chat/completions HTTP/1.1\r\nhost: h\r\n" + KEYED, b"200"),

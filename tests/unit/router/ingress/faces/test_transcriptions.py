@@ -26,6 +26,7 @@ PATH = "/v1/audio/transcriptions"
 SECOND_NANO = 30_000
 PRICE = Price(3, row_nano=SECOND_NANO, unit="audio_seconds")
 WAVE = tone(40)  # 2.4 s
+PART = b"--x\r\nContent-Disposition: form-data; %b\r\n\r\nbody\r\n--x--"
 MP3 = b"ID3\4\0\0" + bytes(range(256)) * 100 + b"\r\n--x\r\n"
 
 
@@ -172,6 +173,9 @@ async def test_bad_fields_are_refused_by_name(fields: dict[str, Any], param: str
         ("multipart/form-data; boundary=x", b"--x\r\n\r\nbody\r\n--x--"),
         ("multipart/form-data; boundary=x", b"--x\r\nA: b\r\n\r\nbody\r\n--x--"),
         ("multipart/form-data; boundary=x", b"--x\r\n" * 100 + b"--x--"),
+        ("multipart/form-data; boundary*=undefined''x", b"--x\r\n\r\nbody\r\n--x--"),
+        ("multipart/form-data; boundary=x", PART % b"name=file; filename*=idna''%FF"),
+        ("multipart/form-data; boundary=x", PART % b"name*%b*=file" % (b"9" * 5_000)),
     ],
 )
 async def test_what_is_no_form_is_refused(content_type: str, body: bytes) -> None:

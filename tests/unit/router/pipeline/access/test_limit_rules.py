@@ -30,6 +30,7 @@ def call(model: str = "a/m", end_user: str = "", **fields: object) -> InferenceR
         (call(user="", safety_identifier="hash"), "hash"),
         (call(user=None), ""),
         (call(user={"id": 7}), ""),
+        (call(user=msgspec.Raw(b'"\xe9"')), ""),
         (call(), ""),
     ],
 )
