@@ -42,6 +42,7 @@ STATUSES = {
 OPEN = frozenset({"queued", "in_progress"})
 RANDOM = 4
 """The version of their UUIDs."""
+NULL = Raw(b"null")
 NOT_INPUT = ("model", "stream", "stream_options")
 """Fields that a prediction has elsewhere, or not."""
 
@@ -52,12 +53,12 @@ class _Prediction(Struct, gc=False):
     status: str
     created_at: str
     error: str | None = None
-    input: Raw = Raw(b"null")
-    output: Raw = Raw(b"null")
+    input: Raw = NULL
+    output: Raw = NULL
 
 
 class _Named(Struct, gc=False):
-    model: str
+    model: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Prediction).decode
@@ -78,7 +79,7 @@ class Response:
     @property
     def input(self) -> Raw:
         """What was asked of it."""
-        return _decode_fields(self._prediction.input)["input"]
+        return _decode_fields(self._prediction.input).get("input", NULL)
 
     @property
     def fields(self) -> Fields:
@@ -123,7 +124,7 @@ class Background:
                 "response by its id",
                 param="stream",
             )
-        name = _decode_named(exchange.body).model
+        name = _decode_named(exchange.body).model or call.model
         if not is_auto(call):
             call, route = find_route(table, grant, call)
             check_said(route, call)

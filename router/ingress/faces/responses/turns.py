@@ -309,7 +309,7 @@ def _named(given: Raw) -> list[str | None]:
 def _listed(given: Raw, response_id: str) -> list[Any]:
     """The items of an input as they are listed: each has an id and a type, a message parts."""
     decoded: object = msgspec.json.decode(given)
-    items = [{"role": "user", "content": decoded}] if isinstance(decoded, str) else decoded
+    items = [{"role": "user", "content": decoded}] if isinstance(decoded, str) else decoded or []
     key = response_id.removeprefix("resp_")
     listed: list[Any] = []
     for number, item in enumerate(cast("list[dict[str, Any]]", items)):

@@ -139,6 +139,18 @@ async def test_a_response_in_the_background_is_queued_made_and_kept_under_its_id
     assert len(at.line.records) == 2, "the one in the background is one call"
 
 
+async def test_its_model_may_be_named_among_models_and_its_input_left_out() -> None:
+    asked = {"models": ["a/m"], "instructions": "Say hi.", "background": True}
+    async with desk() as at:
+        answer = await at.http.post("/v1/responses", json=asked, headers=AUTH)
+        assert answer.status_code == 200, answer.text
+        assert at.web.asked[0]["model"] == "a/m"
+        id_ = answer.json()["id"]
+        assert not (await at.client.responses.input_items.list(id_)).data
+        await at.run(id_)
+        assert (await at.client.responses.retrieve(id_)).output_text == "ok"
+
+
 async def test_it_is_cancelled_once_and_not_when_it_is_over() -> None:
     async with desk() as at:
         first = await at.client.responses.create(**ASK)

@@ -17,8 +17,9 @@ from router.ports.responses import Turn
 from router.ports.upstream import Answer, StreamPart
 from tests.unit.router.ingress.faces.test_responses import chunk, client_of, usage_chunk
 from tests.unit.router.ingress.serving import calling
-from tests.unit.router.pipeline.line import ACCOUNT, PEPPER, USED, Line, snapshot
+from tests.unit.router.pipeline.line import ACCOUNT, KEY, PEPPER, USED, Line, snapshot
 
+AUTH = {"authorization": f"Bearer {KEY}"}
 OTHERS_KEY = "wp_live_others"
 CALL = {
     "id": "c1",
@@ -114,6 +115,19 @@ async def test_the_result_of_a_tool_goes_on_from_its_call() -> None:
     assert heard.chats[1] == expected
     assert heard.chats[2] == expected
     assert heard.chats[3][:3] == expected
+
+
+@pytest.mark.parametrize("fields", [{}, {"input": None}])
+async def test_instructions_alone_are_a_turn_too(fields: dict[str, Any]) -> None:
+    heard = Heard()
+    asked = {"model": "a/m", "instructions": "Say hi."} | fields
+    async with calling(Line(heard)) as http:
+        made = await http.post("/v1/responses", json=asked, headers=AUTH)
+        assert made.status_code == 200, made.text
+        client, id_ = client_of(http.base_url), made.json()["id"]
+        assert not (await client.responses.input_items.list(id_)).data
+        await client.responses.create(model="a/m", input="and?", previous_response_id=id_)
+    assert heard.chats[1] == [{"role": "assistant", "content": "ok"}, user("and?")]
 
 
 async def test_a_kept_response_is_read_listed_and_forgotten() -> None:
