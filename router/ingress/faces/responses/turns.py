@@ -242,7 +242,10 @@ class Turns:
         return items
 
     async def _referred(self, grant: Grant, names: Sequence[str | None]) -> dict[str, Raw]:
-        """Kept items by their ids; those of a response take one look-up."""
+        """Kept items by their ids; those of a response take one look-up.
+
+        Raises ``BodyTooLarge`` if they have too many bytes, each as often as it is named.
+        """
         found: dict[str, Raw] = {}
         matches = [ITEM_ID.match(name or "") for name in names[:REFERENCES_MAX]]
         for key in dict.fromkeys(match[1] for match in matches if match):
@@ -250,6 +253,13 @@ class Turns:
             if turn is not None:
                 for item in _decode_response(turn.body).output:
                     found[_decode_reference(item).id or ""] = item
+        size = sum(len(memoryview(found.get(name or "", b""))) for name in names)
+        if size > self._limits.body_bytes_max:
+            raise BodyTooLarge(
+                f"the items that input refers to have over {self._limits.body_bytes_max} bytes; "
+                "refer to fewer, and to each once",
+                param="input",
+            )
         return found
 
 

@@ -15,6 +15,7 @@ from router.domain.keys import digest_key
 from router.domain.request import InferenceRequest
 from router.ports.responses import Turn
 from router.ports.upstream import Answer, StreamPart
+from router.settings import Limits
 from tests.unit.router.ingress.faces.test_responses import chunk, client_of, usage_chunk
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import ACCOUNT, KEY, PEPPER, USED, Line, snapshot
@@ -128,6 +129,19 @@ async def test_instructions_alone_are_a_turn_too(fields: dict[str, Any]) -> None
         assert not (await client.responses.input_items.list(id_)).data
         await client.responses.create(model="a/m", input="and?", previous_response_id=id_)
     assert heard.chats[1] == [{"role": "assistant", "content": "ok"}, user("and?")]
+
+
+async def test_an_item_cannot_be_named_until_it_fills_the_memory() -> None:
+    heard = Heard({"content": "x" * 1_000})
+    async with calling(Line(heard), Limits(body_bytes_max=4_000)) as http:
+        client = client_of(http.base_url)
+        made = await client.responses.create(model="a/m", input="hi")
+        reference = {"type": "item_reference", "id": made.output[0].id}
+        await client.responses.create(model="a/m", input=[reference] * 2)
+        with pytest.raises(openai.APIStatusError, match="refers to") as refused:
+            await client.responses.create(model="a/m", input=[reference] * 5)
+        assert (refused.value.status_code, refused.value.param) == (413, "input")
+    assert len(heard.chats) == 2
 
 
 async def test_a_kept_response_is_read_listed_and_forgotten() -> None:
