@@ -142,7 +142,8 @@ class MessageEvents:
 
     def feed(self, data: bytes) -> StreamPart | None:
         """The chunks of the events that ``data`` completes, or None. Raises ``UpstreamFailed``."""
-        whole, end, self._rest = (self._rest + data.replace(b"\r\n", b"\n")).rpartition(END)
+        data = (self._rest + data).replace(b"\r\n", b"\n")
+        whole, end, self._rest = data.rpartition(END)
         if len(self._rest) > self._event_bytes_max:
             raise UpstreamFailed("event_too_large", f"over {self._event_bytes_max} bytes")
         if not end:

@@ -191,10 +191,11 @@ async def test_a_message_becomes_a_completion() -> None:
     assert completion["usage"]["prompt_tokens"] == 10
 
 
+@pytest.mark.parametrize("line", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_events_become_chunks_however_they_are_cut(size: int) -> None:
+def test_events_become_chunks_however_they_are_cut(size: int, line: bytes) -> None:
     events = MessageEvents(model="~acme/m", keep_usage=True, event_bytes_max=10_000, created_s=1)
-    data = told(*EVENTS)
+    data = told(*EVENTS).replace(b"\n", line)
     parts: list[StreamPart] = []
     for start in range(0, len(data), size):
         part = events.feed(data[start : start + size])
