@@ -52,6 +52,7 @@ class _Message(msgspec.Struct, gc=False):
     id: str = ""
     content: list[_Block] = []
     stop_reason: str | None = None
+    stop_sequence: str | None = None
     usage: Counts | None = None
 
 
@@ -60,6 +61,7 @@ class _Delta(msgspec.Struct, gc=False):
     thinking: str = ""
     partial_json: str = ""
     stop_reason: str | None = None
+    stop_sequence: str | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -108,13 +110,14 @@ def completion_of_message(body: bytes, model: str, created_s: int) -> Said:
     reply: dict[str, Any] = {"role": "assistant", "content": text or None}
     reply |= {"reasoning_content": thought} if thought else {}
     reply |= {"tool_calls": calls} if calls else {"content": text}
+    choice = {"index": 0, "message": reply, **_ended(finish, message.stop_sequence)}
     usage = message.usage.usage() if message.usage is not None else None
     made = {
         "id": message.id,
         "object": "chat.completion",
         "created": created_s,
         "model": model,
-        "choices": [{"index": 0, "message": reply, "finish_reason": finish}],
+        "choices": [choice],
         **({"usage": _shown(usage)} if usage is not None else {}),
     }
     said = text + thought + "".join(bytes(block.input).decode() for block in message.content)
@@ -165,7 +168,7 @@ class MessageEvents:
             if event.delta is not None and event.delta.stop_reason:
                 finish = FINISH.get(event.delta.stop_reason, "stop")
                 usage = self._counts.usage()
-                chunks.append(self._chunk({}, finish))
+                chunks.append(self._chunk({}, finish, event.delta.stop_sequence))
         return StreamPart(
             b"".join(chunks),
             tokens,
@@ -203,8 +206,10 @@ class MessageEvents:
         piece = {"index": self._tools.get(index, 0), **head, "function": function}
         return {"tool_calls": [piece]}
 
-    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    def _chunk(
+        self, delta: dict[str, Any], finish: str | None = None, sequence: str | None = None
+    ) -> bytes:
+        choice = {"index": 0, "delta": delta, **_ended(finish, sequence)}
         return b"data: %b\n\n" % _encode(self._head() | {"choices": [choice]})
 
     def _usage_chunk(self, usage: Usage) -> bytes:
@@ -217,6 +222,11 @@ class MessageEvents:
             "created": self._created_s,
             "model": self._model,
         }
+
+
+def _ended(finish: str | None, sequence: str | None) -> dict[str, str | None]:
+    """What a choice says of its end, and as vLLM says it, of the stop sequence that ended it."""
+    return {"finish_reason": finish} | ({"stop_reason": sequence} if sequence else {})
 
 
 def _event_of(text: bytes) -> _Event | None:

@@ -9,10 +9,11 @@ from router.domain.addresses import AddressPolicy
 from router.domain.catalog import Deployment, Endpoint, Pool, Worker
 from router.domain.pricing import Price, Usage
 from router.domain.protocols import OWN_ANTHROPIC
+from router.ingress.faces.messages.answer import MessageStream, message_of
 from router.ports.upstream import StreamPart, UpstreamFailed, UpstreamRefused
 from router.upstream.anthropic_http import AnthropicUpstream
 from router.upstream.http import HTTPClient
-from router.upstream.messages_answer import MessageEvents
+from router.upstream.messages_answer import MessageEvents, completion_of_message
 from router.upstream.messages_request import MAX_TOKENS, messages_body
 from router.upstream.own import EndpointKeys
 from tests.unit.router.upstream.test_http_workers import serving
@@ -218,6 +219,22 @@ def test_events_become_chunks_however_they_are_cut(size: int, line: bytes) -> No
     (usage,) = [part.usage for part in parts if part.usage is not None]
     assert usage == Usage(prompt_tokens=7, cached_tokens=3, completion_tokens=9)
     assert b'"completion_tokens":9' in b"".join(part.usage_chunk for part in parts)
+
+
+def test_which_stop_sequence_ended_an_answer_is_told_whole_and_streamed() -> None:
+    end = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
+    content = [{"type": "text", "text": "Hi"}]
+    whole = completion_of_message(msgspec.json.encode({"content": content, **end}), "m", 1).body
+    events = MessageEvents(model="m", keep_usage=False, event_bytes_max=10_000, created_s=1)
+    part = events.feed(told(("message_delta", {"delta": end})))
+    assert part is not None
+    for chat_body in (whole, part.chunk.removeprefix(b"data: ")):
+        (choice,) = msgspec.json.decode(chat_body)["choices"]
+        assert (choice["finish_reason"], choice["stop_reason"]) == ("stop", "END")
+    message = msgspec.json.decode(message_of(whole, "r"))
+    assert {name: message[name] for name in end} == end
+    streamed = MessageStream("r")
+    assert msgspec.json.encode(end) in streamed.feed(part.chunk) + streamed.end()
 
 
 @pytest.mark.parametrize(
