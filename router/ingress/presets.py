@@ -14,7 +14,8 @@ from router.ingress.faces.messages import face as messages
 from router.ingress.faces.responses import face as responses
 from router.pipeline.plans.routing_table import Grant, RoutingTable
 
-MARK_BYTES = MARK.encode()
+MARK_BYTES = MARK.removesuffix("/").encode()
+"""What every body that names a preset has. Some clients write a slash with a backslash."""
 INSTRUCTIONS = {
     messages.PATH: "system",
     messages.COUNT_PATH: "system",

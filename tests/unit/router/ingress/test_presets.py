@@ -93,15 +93,18 @@ async def test_a_call_is_served_and_recorded_by_its_presets_version() -> None:
     line = Line(FakeUpstream(lambda _: answer), catalog=with_presets())
     headers = {"authorization": f"Bearer {KEY}"}
     body = {"model": "@preset/brief", "messages": [USER]}
+    escaped = msgspec.json.encode(body).replace(b"/", b"\\/")  # As PHP writes JSON.
     async with calling(line) as client:
         served = await client.post(CHAT, json=body, headers=headers)
+        served_too = await client.post(CHAT, content=escaped, headers=headers)
         refused = await client.post(
             MESSAGES, json=body | {"model": "@preset/theirs", "max_tokens": 9}, headers=headers
         )
         counted = await client.post(f"{MESSAGES}/count_tokens", json=body, headers=headers)
-    assert served.headers["x-route-asked"] == "@preset/brief@3"
-    (record,) = line.records
-    assert (record.model, record.asked, record.charge_nano > 0) == ("a/m", "@preset/brief@3", True)
+    for answered, record in zip((served, served_too), line.records, strict=True):
+        assert answered.headers["x-route-asked"] == "@preset/brief@3"
+        assert (record.model, record.asked) == ("a/m", "@preset/brief@3")
+        assert record.charge_nano > 0
     assert refused.status_code == 404
     assert refused.json()["error"]["type"] == "not_found_error"
     assert counted.status_code == 200
