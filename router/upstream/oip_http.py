@@ -32,6 +32,8 @@ from router.upstream.http import HTTPClient, header_lines, post_for_answer
 HEADER_LENGTH = b"inference-header-content-length"
 TRACEPARENT = "traceparent"
 JSON = (("Content-Type", "application/json"),)
+QUERIES_MAX = 16 * 1024 * 1024
+"""The most characters of a query, counted for each of its documents."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -218,6 +220,13 @@ class OIPUpstream:
     async def _rerank(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
         fields = msgspec.json.decode(_encode(request.fields), type=_RerankFields)
         count = len(fields.documents)
+        if count * len(fields.query) > QUERIES_MAX:
+            raise UpstreamRefused(
+                422,
+                f"query has {len(fields.query)} characters, and this model takes it once for each "
+                f"of the {count} documents; together they may have {QUERIES_MAX}",
+                param="query",
+            )
         shape = {"datatype": "BYTES", "shape": [count, 1]}
         tensors = [
             {"name": "QUERY", **shape, "data": [fields.query] * count},

@@ -339,6 +339,17 @@ async def test_rerankings_are_translated_both_ways() -> None:
     ]
 
 
+async def test_a_query_that_would_fill_the_memory_is_refused() -> None:
+    large = {"query": "q" * 200_000, "documents": ["x"] * 100}
+    async with HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OIPUpstream(HTTPTransport(client, LIMITS))
+        with pytest.raises(UpstreamRefused, match="once for each of the 100 documents") as refused:
+            await upstream.answer(
+                call(Kind.RERANK, **large), endpoint("http://127.0.0.1:1", protocol="oip")
+            )
+    assert (refused.value.status, refused.value.param) == (422, "query")
+
+
 @pytest.mark.parametrize(
     "outputs",
     [
