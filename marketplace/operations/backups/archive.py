@@ -31,6 +31,20 @@ PLAYER_WORDS = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
 BEGIN = b"BEGIN; SET LOCAL lock_timeout = '10s'; DROP SCHEMA public CASCADE;\n"
 """The dump makes the schema again. Who connected meanwhile may hold it."""
 
+END = b"""
+DO $$
+BEGIN
+  CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
+EXCEPTION WHEN OTHERS THEN
+  CREATE OR REPLACE FUNCTION public.catalog_likeness(p_word text, p_text text) RETURNS real
+  LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT 0::real';
+END
+$$;
+COMMIT;
+"""
+"""A dump of one schema has no extension, and the catalog's search needs this one. Where it may not
+be added, nothing is alike: as a new database has it."""
+
 _LAST_SEAL = "SELECT id, through, encode(digest, 'hex') FROM billing_seal ORDER BY id DESC LIMIT 1"
 _OTHERS = """
 SELECT DISTINCT coalesce(nullif(application_name, ''), usename) FROM pg_stat_activity
@@ -156,7 +170,7 @@ def _replace(dump: Path, database_url: str) -> None:
             script.write(BEGIN)
             shutil.copyfileobj(cast("IO[bytes]", reading.stdout), script, CHUNK_BYTES)
             if reading.wait() == 0:
-                script.write(b"COMMIT;\n")
+                script.write(END)
         if playing.wait() or reading.wait():
             said.seek(0)
             raise BackupError(f"nothing is restored: {_error_line(said.read())}")

@@ -120,6 +120,8 @@ def test_a_restored_ledger_balances_once_the_journals_are_settled(
     _manage(owner_url, "migrate", "--no-input", "--verbosity", "0")
     with psycopg.connect(owner_url, autocommit=True) as connection:
         assert posted(connection, books.customer) == (1_000_000 - 100, 1_000 - 100)
+        ((alike,),) = connection.execute("SELECT catalog_likeness('lamma', 'llama')").fetchall()
+        assert 0 < alike < 1, "the search's extension is back too"
         with connection.transaction():
             connection.execute("SET LOCAL session_replication_role = replica")
             connection.execute("UPDATE billing_lease SET expires_at = now() - interval '1 hour'")
