@@ -48,8 +48,10 @@ be added, nothing is alike: as a new database has it."""
 _LAST_SEAL = "SELECT id, through, encode(digest, 'hex') FROM billing_seal ORDER BY id DESC LIMIT 1"
 _OTHERS = """
 SELECT DISTINCT coalesce(nullif(application_name, ''), usename) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename IS NOT NULL
+  AND coalesce(backend_type, 'client backend') = 'client backend'
 """
+"""A plain role is not told what other roles' sessions are; PostgreSQL's own have no user."""
 
 
 class BackupError(Exception):

@@ -5,10 +5,21 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
+from marketplace.operations.backups.archive import (
+    DUMP,
+    MANIFEST,
+    BackupError,
+    Manifest,
+    backup_restore,
+)
 from tests.databases import MIGRATE_TIMEOUT_S, ROOT, as_services, make_role, named
 
 pytestmark = pytest.mark.integration
@@ -62,3 +73,17 @@ def test_plain_roles_are_enough(plain: tuple[str, str]) -> None:
         connection.execute("DELETE FROM billing_transfer")
     # One role for both works, and the consequence is reported.
     assert "owns the books" in manage(owner, owner, "migrate", "--no-input", "--verbosity", "0")
+
+
+def test_a_plain_owner_restores_nothing_while_the_services_are_connected(
+    plain: tuple[str, str], tmp_path: Path
+) -> None:
+    owner, services = plain
+    (tmp_path / DUMP).write_bytes(b"")
+    manifest = Manifest(datetime.now(UTC), 0, sha256(b"").hexdigest(), None, None)
+    (tmp_path / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    with (
+        psycopg.connect(services),
+        pytest.raises(BackupError, match=r"others use this database \(waypost_tests\)"),
+    ):
+        backup_restore(folder=tmp_path, database_url=owner, files=None)
