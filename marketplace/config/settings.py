@@ -123,7 +123,8 @@ def _database(name: str, url: str) -> dict[str, Any]:
     # The pool doubles its waits between attempts for five minutes: after an outage of a minute
     # it could wait another. It gives up sooner here, and the next request starts again.
     config["OPTIONS"] = {
-        "pool": {"min_size": 0, "max_size": 8, "timeout": 5, "reconnect_timeout": 2}
+        **config.get("OPTIONS", {}),
+        "pool": {"min_size": 0, "max_size": 8, "timeout": 5, "reconnect_timeout": 2},
     }
     # Finds connections that broke in a restart of the database before a request uses them.
     config["CONN_HEALTH_CHECKS"] = True

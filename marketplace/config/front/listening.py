@@ -16,7 +16,8 @@ AGAIN_S = 1.0
 """The pause after the connection was lost. Until then who waits looks now and then."""
 IDLE_S = 60.0
 """The connection is kept this long after the last one who waited has left."""
-SETTINGS = ("host", "port", "user", "password", "dbname")
+DJANGOS = {"context", "cursor_factory", "prepare_threshold"}
+"""What Django's own connections have beside the parameters of the database's URL."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Listener:
 
     async def _listen_once(self) -> None:
         async with await psycopg.AsyncConnection.connect(
-            **_parameters(), autocommit=True, application_name="waypost listener"
+            **{**_parameters(), "application_name": "waypost listener"}, autocommit=True
         ) as listening:
             await listening.execute(f"LISTEN {CHANNEL}")
             self._tell_all()  # Earlier changes are not reported again.
@@ -69,4 +70,4 @@ class Listener:
 
 def _parameters() -> dict[str, Any]:
     given = connection.get_connection_params()
-    return {name: given[name] for name in SETTINGS if given.get(name)}
+    return {name: value for name, value in given.items() if name not in DJANGOS}

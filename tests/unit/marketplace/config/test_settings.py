@@ -102,3 +102,10 @@ def test_hosts_are_those_configured(
 ) -> None:
     names = {"WAYPOST_PUBLIC_URL": url, "DJANGO_ALLOWED_HOSTS": "other.example.com"}
     assert read(monkeypatch, **names)["ALLOWED_HOSTS"] == hosts
+
+
+def test_parameters_of_the_databases_url_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgres://nobody@127.0.0.1:1/none?sslmode=verify-full&sslrootcert=/run/ca.pem"
+    options = read(monkeypatch, DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
+    assert (options["sslmode"], options["sslrootcert"]) == ("verify-full", "/run/ca.pem")
+    assert options["pool"]["max_size"] == 8
