@@ -140,6 +140,7 @@ WAYPOST_EMULATED = env.bool("WAYPOST_EMULATED", default=True)
 
 # --- Secrets ---------------------------------------------------------------------------------
 SECRET_KEY = _required("DJANGO_SECRET_KEY")
+SECRET_KEY_FALLBACKS = env.list("DJANGO_SECRET_KEY_FALLBACKS", default=[])
 WAYPOST_KEY_PEPPER = _required("WAYPOST_KEY_PEPPER").encode()
 WAYPOST_SECRETS_KEYS = _secrets_keys("WAYPOST_SECRETS_KEYS")
 # The routers' own setting, too: they open the keys of organisations' own endpoints.

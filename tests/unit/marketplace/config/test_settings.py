@@ -109,3 +109,9 @@ def test_parameters_of_the_databases_url_are_kept(monkeypatch: pytest.MonkeyPatc
     options = read(monkeypatch, DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
     assert (options["sslmode"], options["sslrootcert"]) == ("verify-full", "/run/ca.pem")
     assert options["pool"]["max_size"] == 8
+
+
+def test_keys_that_were_replaced_are_still_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch)["SECRET_KEY_FALLBACKS"] == []
+    found = read(monkeypatch, DJANGO_SECRET_KEY_FALLBACKS="old,older")
+    assert found["SECRET_KEY_FALLBACKS"] == ["old", "older"]
