@@ -54,8 +54,8 @@ def _routers_state(worker_ids: set[str]) -> tuple[int, int]:
 
 
 def _router_state(member: Member, worker_ids: set[str]) -> tuple[int, int]:
-    """Those in one router. One that cannot be reached serves nobody; one that has no time to
-    answer is busy.
+    """Those in one router. One that is not there serves nobody; one that does not answer in time
+    is busy.
     """
     try:
         response = httpx.get(
@@ -66,7 +66,7 @@ def _router_state(member: Member, worker_ids: set[str]) -> tuple[int, int]:
         )
         response.raise_for_status()
         body = response.json()
-    except httpx.ReadTimeout:
+    except httpx.TimeoutException:
         return 0, 1
     except (httpx.HTTPError, ValueError):
         return 0, 0

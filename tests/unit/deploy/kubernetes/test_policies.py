@@ -330,6 +330,12 @@ PLANTED: dict[str, tuple[Policy, Plant]] = {
         network.workers_reach_the_pages_alone,
         lambda all_: find(all_, "NetworkPolicy", "vllm-h100")["spec"]["egress"].append({}),
     ),
+    "benchmarks that see no live traffic": (
+        network.benchmarks_see_live_traffic,
+        lambda all_: find(all_, "NetworkPolicy", "benchmarks")["spec"]["podSelector"][
+            "matchExpressions"
+        ][0]["values"].remove("jobs-work"),
+    ),
 }
 
 

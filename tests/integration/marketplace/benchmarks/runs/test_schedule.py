@@ -9,6 +9,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -113,6 +114,19 @@ def test_nothing_is_measured_unasked_where_somebody_calls(shop: Shop, settings: 
         assert lacking_request() == []
     assert traffic_on([shop.worker.worker_id]) == Traffic()
     assert len(lacking_request()) == 1
+
+
+def test_a_router_that_takes_no_connection_in_time_is_busy(
+    shop: Shop, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ROUTER_ADMIN_TOKEN = "t"
+    join("cut off", "http://127.0.0.1:9")
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise httpx.ConnectTimeout("timed out")
+
+    monkeypatch.setattr(httpx, "get", cut_off)
+    assert traffic_on([shop.worker.worker_id]).waiting
 
 
 def test_of_the_routers_calls_those_beyond_the_benchmarks_own_are_others(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from marketplace.shared.jobs.periodic import Queue
 from tests.unit.deploy.kubernetes.manifests import (
     Manifest,
     Pods,
@@ -10,7 +11,11 @@ from tests.unit.deploy.kubernetes.manifests import (
     own_pods,
     pods_of,
     selected,
+    words_of,
 )
+
+OF_BENCHMARKS = {f"--queues={queue}" for queue in (Queue.CONTROL, Queue.WORK)}
+"""Those of the first run, those of the second ask for them."""
 
 
 def nothing_is_allowed_by_default(manifests: Sequence[Manifest]) -> Iterator[str]:
@@ -68,3 +73,19 @@ def workers_reach_the_pages_alone(manifests: Sequence[Manifest]) -> Iterator[str
         ]
         if [rule.get("to") for rule in rules] != [[web]]:
             yield f"{pods.owner}: may call more than the pages"
+
+
+def benchmarks_see_live_traffic(manifests: Sequence[Manifest]) -> Iterator[str]:
+    router = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "router"}}}
+    for pods in own_pods(manifests):
+        words = {word for each in pods.containers for word in words_of(each, manifests)}
+        if not words & OF_BENCHMARKS:
+            continue
+        rules = [
+            rule
+            for policy in of_kind(manifests, "NetworkPolicy")
+            if selected([pods], policy["spec"]["podSelector"])
+            for rule in policy["spec"].get("egress", [])
+        ]
+        if {"to": [router], "ports": [{"port": "http"}]} not in rules:
+            yield f"{pods.owner}: may not ask the routers"
