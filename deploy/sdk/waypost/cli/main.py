@@ -6,7 +6,7 @@ import sys
 
 from waypost.cli import calls, jobs, manage, presets, settings
 from waypost.cli.app import app
-from waypost.cli.exits import INTERRUPTED, NOT_ALL_ANSWERED, status_of
+from waypost.cli.exits import INTERRUPTED, NOT_ALL_ANSWERED, USAGE, status_of
 from waypost.errors import WaypostError
 
 COMMANDS = (calls, jobs, manage, presets, settings)
@@ -27,6 +27,10 @@ def main() -> None:
     except OSError as error:
         sys.stderr.write(f"waypost: {error}\n")
         sys.exit(NOT_ALL_ANSWERED)
+    except ValueError as error:
+        # What was given is no tensor, no JSON, or not of this model.
+        sys.stderr.write(f"waypost: {error}\n")
+        sys.exit(USAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -112,6 +112,37 @@ def test_a_table_of_models_has_prices_per_million_and_no_styles_of_others(
     assert line.split() == ["a/[red]b[/red]", "8,192", "0.15", "0.6", "–"]
 
 
+@pytest.mark.parametrize(
+    ("tensors", "says"),
+    [({"amuont": [1.5]}, "amuont"), ({"amount": [[1.5], [2.5, 3.5]]}, "ragged")],
+)
+def test_tensors_that_the_model_does_not_take_are_one_line(
+    waypost: Say,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tensors: dict[str, Any],
+    says: str,
+) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(tensors))
+    inputs = [{"name": "amount", "datatype": "FP32", "shape": [-1, 1]}]
+    service = Service([said(200, {"name": "a/b", "inputs": inputs, "outputs": []})])
+    assert waypost(service, "run", "a/b", "--tensors", str(path)) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.count("\n") == 1
+    assert "Traceback" not in told
+
+
+def test_an_input_that_is_no_json_is_one_line(
+    waypost: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert waypost(Service([]), "predict", "a/b", '{"a": NaN}') == 2
+    told = capsys.readouterr().err
+    assert "not JSON compliant" in told
+    assert told.count("\n") == 1
+
+
 # --- presets ----------------------------------------------------------------------------------
 
 ONE = said(200, {"results": [{"slug": "acme"}], "next": None})
