@@ -22,9 +22,10 @@ from marketplace.batches.files.services import (
     files_storage,
 )
 from marketplace.batches.models import Batch, File, Purpose
-from marketplace.batches.services import BatchRefused, batch_cancel, batch_create
+from marketplace.batches.services import BatchRefused, batch_cancel, batch_create_once
 from marketplace.batches.shapes import batch_object, file_object, page_object
 from marketplace.inference.errors import JobError
+from marketplace.inference.idempotency import REPLAYED, fingerprint_of, key_of
 from marketplace.inference.views import JobsView
 
 FILES_PAGE_MAX = 10_000
@@ -118,12 +119,16 @@ class BatchesView(JobsView):
         return Response(page_object(found, has_more, batch_object))
 
     def post(self, request: Request) -> Response:
-        """Queue a batch."""
+        """Queue a batch; the same request again under one ``Idempotency-Key`` gets the first."""
         asked = BatchSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         try:
-            batch = batch_create(
-                caller=self.caller, asked_by=_person(request), **asked.validated_data
+            batch, was_there = batch_create_once(
+                caller=self.caller,
+                idempotency_key=key_of(request),
+                fingerprint=fingerprint_of(request.data),
+                asked_by=_person(request),
+                **asked.validated_data,
             )
         except BatchRefused as error:
             status = HTTPStatus.UNPROCESSABLE_ENTITY
@@ -131,7 +136,7 @@ class BatchesView(JobsView):
                 status = HTTPStatus.TOO_MANY_REQUESTS
             said = str(error)
             raise JobError(said, code=error.code, param=error.param, status=status) from error
-        return Response(batch_object(batch))
+        return Response(batch_object(batch), headers={REPLAYED: "true"} if was_there else None)
 
 
 class BatchView(JobsView):

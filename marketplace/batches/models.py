@@ -92,7 +92,8 @@ class Batch(Job):
     keeps the batch from beginning. ``rate_hz`` is how many lines ended a second lately, ``turn_at``
     when it last made room for other batches. Its parts are kept until ``delivered_at``, when it has
     got the files that they are joined to. Rows are sent in pieces of ``piece_rows`` at most,
-    which get smaller once they are few for ``pieces_at_once`` calls.
+    which get smaller once they are few for ``pieces_at_once`` calls. An ``idempotency_key`` is one
+    of its caller's.
     """
 
     public_id = models.CharField(max_length=40, unique=True, default=batch_id, editable=False)
@@ -148,11 +149,20 @@ class Batch(Job):
     expired_at = models.DateTimeField(null=True, blank=True)
     cancelling_at = models.DateTimeField(null=True, blank=True)
     cancelled_at = models.DateTimeField(null=True, blank=True)
+    idempotency_key = models.CharField(max_length=255, blank=True, db_default="")
+    fingerprint = models.CharField(max_length=64, blank=True, db_default="")
 
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = _("batches")
         indexes = [models.Index(fields=["organisation", "-id"], name="batch_of_organisation")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation", "key_id", "user_id", "idempotency_key"],
+                condition=~models.Q(idempotency_key=""),
+                name="batch_idempotency_key_unique",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.public_id

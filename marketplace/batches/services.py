@@ -13,6 +13,7 @@ from marketplace.accounts.models import User
 from marketplace.batches.formats.lines import TASKS, endpoint_is_served
 from marketplace.batches.models import STATUSES_OPEN, Batch, BatchStatus, File, Purpose
 from marketplace.inference.callers import Caller
+from marketplace.inference.idempotency import asked_before
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_ask, job_cancel
 
@@ -50,6 +51,25 @@ def window_of_time(text: str) -> timedelta:
 
 
 @transaction.atomic
+def batch_create_once(
+    *, caller: Caller, idempotency_key: str, fingerprint: str, **wishes: Any
+) -> tuple[Batch, bool]:
+    """:func:`batch_create`, unless it was asked for with this key; and whether it was.
+
+    ``fingerprint`` tells requests with one key apart. Raises :class:`AskedTwice` and
+    :class:`OtherRequest` too.
+    """
+    if idempotency_key:
+        found = asked_before(Batch.objects.all(), caller, idempotency_key, fingerprint)
+        if found is not None:
+            return found, True
+    batch = batch_create(
+        caller=caller, idempotency_key=idempotency_key, fingerprint=fingerprint, **wishes
+    )
+    return batch, False
+
+
+@transaction.atomic
 def batch_create(
     *,
     caller: Caller,
@@ -58,6 +78,8 @@ def batch_create(
     completion_window: str = "24h",
     metadata: Mapping[str, str] | None = None,
     asked_by: User | None = None,
+    idempotency_key: str = "",
+    fingerprint: str = "",
 ) -> Batch:
     """Queue a batch over a file of the caller's organisation. Raises :class:`BatchRefused`."""
     window = window_of_time(completion_window)
@@ -102,6 +124,8 @@ def batch_create(
         completion_window=completion_window,
         metadata=dict(metadata or {}),
         expires_at=timezone.now() + window,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
     )
     job_ask(batch)
     return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,7 +129,8 @@ class Batches(Resource[IO]):
         """
         endpoint = _endpoint(Path(path), model)
         file = yield from _uploaded(self, Path(path), on_bytes)
-        return (yield from _created(self, file.id, endpoint, completion_window, metadata))
+        asked = _asked(file.id, endpoint, completion_window, metadata)
+        return (yield from _created(self, asked))
 
     @operation
     def create(
@@ -138,9 +140,14 @@ class Batches(Resource[IO]):
         *,
         completion_window: str = "24h",
         metadata: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
     ) -> Steps[Batch]:
-        """A batch over an uploaded file. Raises :class:`WaypostError`."""
-        return (yield from _created(self, input_file_id, endpoint, completion_window, metadata))
+        """A batch over an uploaded file. Raises :class:`WaypostError`.
+
+        It is made once, however often it is sent: there is always a key for that.
+        """
+        asked = _asked(input_file_id, endpoint, completion_window, metadata)
+        return (yield from _created(self, asked, idempotency_key))
 
     @operation
     def get(self, batch_id: str) -> Steps[Batch]:
@@ -191,20 +198,23 @@ def _uploaded(resource: Resource[Any], path: Path, on_bytes: Progress | None) ->
     return file_of((yield from resource._json(Request("POST", "/v1/files", upload=upload))))
 
 
-def _created(
-    resource: Resource[Any],
-    file_id: str,
-    endpoint: str,
-    completion_window: str,
-    metadata: Mapping[str, str] | None,
-) -> Steps[Batch]:
-    asked = {
+def _asked(
+    file_id: str, endpoint: str, completion_window: str, metadata: Mapping[str, str] | None
+) -> dict[str, Any]:
+    return {
         "input_file_id": file_id,
         "endpoint": endpoint,
         "completion_window": completion_window,
         **given(metadata=metadata and dict(metadata)),
     }
-    return batch_of((yield from resource._json(json_request("POST", "/v1/batches", asked))))
+
+
+def _created(
+    resource: Resource[Any], asked: dict[str, Any], idempotency_key: str | None = None
+) -> Steps[Batch]:
+    key = {"idempotency-key": idempotency_key or str(uuid.uuid4())}
+    request = json_request("POST", "/v1/batches", asked, headers=key, is_repeatable=True)
+    return batch_of((yield from resource._json(request)))
 
 
 def _listed(

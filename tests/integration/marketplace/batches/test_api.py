@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -13,6 +14,8 @@ from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.batches.files import services as file_services
 from marketplace.batches.files.services import files_expire
 from marketplace.batches.models import Batch, BatchStatus, File
+from marketplace.inference.callers import Caller
+from marketplace.inference.idempotency import LOCK_SPACE, key_number
 from tests.integration.marketplace.batches.desk import CHAT, chat_lines, uploaded
 from tests.integration.marketplace.shop import Shop
 
@@ -35,9 +38,10 @@ def upload(client: Client, content: bytes = CONTENT, **fields: Any) -> Any:
     return client.post("/v1/files", {"purpose": "batch", "file": file, **fields})
 
 
-def create(client: Client, **wishes: Any) -> Any:
+def create(client: Client, key: str = "", **wishes: Any) -> Any:
     body = {"endpoint": CHAT, "completion_window": "24h", **wishes}
-    return client.post("/v1/batches", body, content_type="application/json")
+    headers = {"idempotency-key": key} if key else {}
+    return client.post("/v1/batches", body, content_type="application/json", headers=headers)
 
 
 def error(response: Any) -> tuple[int, str, str | None]:
@@ -136,6 +140,41 @@ def test_a_batch_that_makes_no_sense_says_which_field(client: Client) -> None:
         "invalid_endpoint",
         "endpoint",
     )
+
+
+def test_the_same_request_under_one_key_is_one_batch(client: Client, shop: Shop) -> None:
+    file, another = upload(client).json()["id"], upload(client).json()["id"]
+    first, again = (create(client, "k", input_file_id=file) for _ in range(2))
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json()["id"] == again.json()["id"]
+    assert "Idempotent-Replayed" not in first.headers
+    assert again.headers["Idempotent-Replayed"] == "true"
+    other = create(client, "k", input_file_id=another)
+    assert error(other) == (422, "idempotency_mismatch", "Idempotency-Key")
+    assert error(create(client, "k" * 256, input_file_id=file))[2] == "Idempotency-Key"
+    assert Batch.objects.count() == 1
+    # A key is its caller's own, and for a day. Without one, each request is a batch.
+    create(client_of(shop.organisation, shop.owner), "k", input_file_id=file)
+    Batch.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    create(client, "k", input_file_id=another)
+    for _ in range(2):
+        create(client, input_file_id=file)
+    assert Batch.objects.count() == 5
+
+
+def test_while_the_first_is_being_taken_the_second_is_told_to_wait(
+    client: Client, shop: Shop, by_admin: psycopg.Connection
+) -> None:
+    file = upload(client).json()["id"]
+    row = shop.organisation.api_keys.get(name="api")
+    caller = Caller(shop.organisation.pk, shop.customer_account.pk, key_id=row.pk)
+    lock = [LOCK_SPACE, key_number(Batch, caller, "k")]
+    by_admin.execute("SELECT pg_advisory_lock(%s, %s)", lock)
+    refused = create(client, "k", input_file_id=file)
+    assert error(refused)[:2] == (409, "idempotency_in_flight")
+    assert int(refused.headers["Retry-After"]) >= 1
+    by_admin.execute("SELECT pg_advisory_unlock(%s, %s)", lock)
+    assert create(client, "k", input_file_id=file).status_code == 200
 
 
 def test_the_input_of_an_open_batch_is_not_deleted_and_does_not_expire(

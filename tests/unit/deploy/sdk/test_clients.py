@@ -313,6 +313,14 @@ def test_a_file_of_calls_says_its_endpoint_and_rows_need_a_model(run: Run, tmp_p
         run(Service([]), lambda client: client.batches.start(rows))
 
 
+def test_a_batch_is_made_once_however_often_it_is_sent(run: Run) -> None:
+    service = Service([broken(httpx.ReadError), said(200, BATCH)])
+    made = run(service, lambda client: client.batches.create("file-1", "/v1/chat/completions"))
+    first, second = service.asked
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+    assert made.id == BATCH["id"]
+
+
 def test_a_batch_is_followed_through_an_outage_to_its_end(run: Run) -> None:
     away = [broken(httpx.ConnectError)] * 3 + [error(503, "jobs_unavailable")]
     service = Service([said(200, BATCH), *away, said(200, COMPLETED)])
