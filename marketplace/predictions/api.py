@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from rest_framework.response import Response
 
 from marketplace.accounts.models import User
 from marketplace.inference.errors import JobError
+from marketplace.inference.idempotency import REPLAYED, fingerprint_of, key_of
 from marketplace.inference.views import JobsView
 from marketplace.predictions.asking import preferences
 from marketplace.predictions.asking.called import Called, called
@@ -33,8 +33,6 @@ from marketplace.predictions.selectors import (
 )
 from marketplace.predictions.services import (
     Asked,
-    AskedTwice,
-    OtherRequest,
     TooMany,
     prediction_cancel,
     prediction_create,
@@ -45,7 +43,6 @@ from marketplace.webhooks.services import webhook_url_checked
 from router.domain.request import Priority
 
 RETRY_AFTER_S = 1
-KEY_CHARACTERS_MAX = 255
 EVENTS_SENT = (Event.START, Event.COMPLETED)
 """The events that a webhook gets without a filter."""
 
@@ -142,25 +139,11 @@ class PredictionsView(_View):
             prediction, replayed = prediction_create(
                 caller=self.caller, asked_by=person, asked=asked
             )
-        except AskedTwice:
-            raise _again(
-                f"The request with Idempotency-Key {asked.idempotency_key!r} is being taken.",
-                "idempotency_in_flight",
-                409,
-            ) from None
-        except OtherRequest:
-            raise JobError(
-                f"Idempotency-Key {asked.idempotency_key!r} was used for another request; "
-                "use a new one.",
-                code="idempotency_mismatch",
-                param="Idempotency-Key",
-                status=422,
-            ) from None
         except TooMany as error:
             raise _again(str(error), "queue_full", 429) from None
         response = self.answer(request, prediction, 201)
         if replayed:
-            response.headers["Idempotent-Replayed"] = "true"
+            response.headers[REPLAYED] = "true"
         return response
 
 
@@ -242,8 +225,8 @@ def _asked(request: Request, organisation_id: int) -> Asked:
         webhook=_webhook(given["webhook"]),
         webhook_events=tuple(given["webhook_events_filter"] or EVENTS_SENT),
         deadline_at=timezone.now() + timedelta(seconds=seconds) if seconds else None,
-        idempotency_key=_key(request),
-        fingerprint=sha256(json.dumps([request.data, seconds]).encode()).hexdigest(),
+        idempotency_key=key_of(request),
+        fingerprint=fingerprint_of(request.data, seconds),
     )
 
 
@@ -277,17 +260,6 @@ def _webhook(url: str) -> str:
         return webhook_url_checked(url) if url else ""
     except ValidationError as error:
         raise JobError(" ".join(error.messages), param="webhook", status=422) from None
-
-
-def _key(request: Request) -> str:
-    key = request.headers.get("Idempotency-Key", "")
-    if len(key) > KEY_CHARACTERS_MAX or not key.isprintable():
-        raise JobError(
-            f"Idempotency-Key must be at most {KEY_CHARACTERS_MAX} printable characters",
-            param="Idempotency-Key",
-            status=422,
-        )
-    return key
 
 
 def _wait_s(request: Request) -> float:

@@ -125,13 +125,6 @@ def too_late(now: datetime) -> QuerySet[Prediction]:
     return Prediction.objects.filter(state=JobState.QUEUED, deadline_at__lte=now)
 
 
-def of_key(caller_key: tuple[int, int, int], idempotency_key: str) -> Prediction | None:
-    """The prediction that a caller (organisation, key, person) asked for with this key."""
-    organisation_id, key_id, user_id = caller_key
-    rows = predictions_of(organisation_id).filter(key_id=key_id, user_id=user_id)
-    return rows.filter(idempotency_key=idempotency_key).first()
-
-
 def by_uid(organisation_id: int, uid: UUID) -> Prediction | None:
     """One of the organisation's predictions."""
     return predictions_of(organisation_id).filter(uid=uid).first()

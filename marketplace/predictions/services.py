@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zlib import crc32
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Length
 
 from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel
 from marketplace.inference.callers import Caller
+from marketplace.inference.idempotency import KEPT, asked_before
 from marketplace.pipelines.models import Pipeline
 from marketplace.predictions.models import Event, Prediction, PredictionEvent
 from marketplace.predictions.responses.representation import prediction_as_json
-from marketplace.predictions.selectors import of_key, too_late
+from marketplace.predictions.selectors import predictions_of, too_late
 from marketplace.shared.changes import changed
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
 from marketplace.shared.jobs.services import job_ask, job_cancel
@@ -24,19 +24,9 @@ from marketplace.webhooks.services import webhook_send
 
 WAITING_MAX = 1_000
 """Predictions of one organisation that may wait or run; 429 beyond it."""
-IDEMPOTENCY_KEPT = timedelta(hours=24)
 DELETED_AT_ONCE = 500
 WEBHOOK_BYTES_MAX = 500_000
 """A webhook gets no more of input and output together; it has the URL to get them from."""
-CREATE_LOCK_SPACE = 0x5750_5052  # "WPPR": this caller asks with this key now
-
-
-class AskedTwice(Exception):
-    """The first request with this Idempotency-Key is still being taken."""
-
-
-class OtherRequest(Exception):
-    """The Idempotency-Key was used for another request."""
 
 
 class TooMany(Exception):
@@ -79,7 +69,8 @@ def prediction_create(
     Raises :class:`AskedTwice`, :class:`OtherRequest` or :class:`TooMany`.
     """
     if asked.idempotency_key:
-        found = _asked_before(caller, asked)
+        rows = predictions_of(caller.organisation_id)
+        found = asked_before(rows, caller, asked.idempotency_key, asked.fingerprint)
         if found is not None:
             return found, True
     open_now = Prediction.objects.filter(
@@ -181,27 +172,8 @@ def predictions_forget(now: datetime) -> int:
     """Delete what is over for as long as the settings say; returns how many."""
     kept = timedelta(hours=settings.WAYPOST_PREDICTION_KEPT_HOURS)
     old = Prediction.objects.exclude(state__in=STATES_OPEN).filter(ended_at__lt=now - kept)
-    Prediction.objects.filter(created_at__lt=now - IDEMPOTENCY_KEPT).exclude(
-        idempotency_key=""
-    ).update(idempotency_key="")
+    keyed = Prediction.objects.exclude(idempotency_key="")
+    keyed.filter(created_at__lt=now - KEPT).update(idempotency_key="")
     gone = list(old.order_by("pk").values_list("pk", flat=True)[:DELETED_AT_ONCE])
     Prediction.objects.filter(pk__in=gone).delete()
     return len(gone)
-
-
-def key_number(who: tuple[int, int, int], idempotency_key: str) -> int:
-    """What stands for a caller's Idempotency-Key among locks."""
-    return crc32(f"{who}{idempotency_key}".encode()) - 2**31
-
-
-def _asked_before(caller: Caller, asked: Asked) -> Prediction | None:
-    who = (caller.organisation_id, caller.key_id, caller.user_id)
-    with connection.cursor() as cursor:
-        lock = [CREATE_LOCK_SPACE, key_number(who, asked.idempotency_key)]
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", lock)
-        if not cursor.fetchone()[0]:
-            raise AskedTwice
-    found = of_key(who, asked.idempotency_key)
-    if found is not None and found.fingerprint != asked.fingerprint:
-        raise OtherRequest
-    return found

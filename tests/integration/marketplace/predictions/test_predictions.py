@@ -15,6 +15,8 @@ from marketplace.accounts.models import User
 from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import Deployment, DeploymentStatus, ModelVersion
 from marketplace.catalog.services import provider_create
+from marketplace.inference.callers import Caller
+from marketplace.inference.idempotency import LOCK_SPACE, key_number
 from marketplace.predictions import services
 from marketplace.predictions.calls import conversation
 from marketplace.predictions.models import Event, Prediction
@@ -428,12 +430,13 @@ def test_the_same_request_under_one_key_is_one_prediction(api: Api) -> None:
 def test_while_the_first_is_being_taken_the_second_is_told_to_wait(
     shop: Shop, api: Api, by_admin: psycopg.Connection
 ) -> None:
-    number = services.key_number((shop.organisation.pk, api.key_id, 0), "k")
-    by_admin.execute("SELECT pg_advisory_lock(%s, %s)", [services.CREATE_LOCK_SPACE, number])
+    caller = Caller(shop.organisation.pk, shop.customer_account.pk, key_id=api.key_id)
+    lock = [LOCK_SPACE, key_number(Prediction, caller, "k")]
+    by_admin.execute("SELECT pg_advisory_lock(%s, %s)", lock)
     refused = api("POST", body={"model": "author/slug", "input": CHAT}, idempotency_key="k")
     assert error_of(refused, 409)["code"] == "idempotency_in_flight"
     assert int(refused.headers["Retry-After"]) >= 1
-    by_admin.execute("SELECT pg_advisory_unlock(%s, %s)", [services.CREATE_LOCK_SPACE, number])
+    by_admin.execute("SELECT pg_advisory_unlock(%s, %s)", lock)
     taken = api("POST", body={"model": "author/slug", "input": CHAT}, idempotency_key="k")
     assert taken.status_code == 201
 
