@@ -36,6 +36,7 @@ $$;
 -- Add to a new budget the cost of earlier calls in its window. Call it right after the insert,
 -- under the account's lock. A budget without a window counts from now. spent_nano begins with
 -- before_nano, which no lease of the budget explains; both are reset when the window ends.
+-- A call by key has no user in its record: it counts for the member who made the key.
 CREATE FUNCTION billing_budget_begin(p_budget bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET waypost.ledger = 'on' SET search_path FROM CURRENT AS $$
 DECLARE
@@ -46,7 +47,8 @@ BEGIN
   WHERE b.id = p_budget AND b."window" <> 'ever'
     AND r.starts_at >= date_trunc(b."window", clock_timestamp(), 'UTC')
     AND (b.key_id IS NULL OR r.key_id = b.key_id)
-    AND (b.user_id IS NULL OR r.user_id = b.user_id);
+    AND (b.user_id IS NULL OR r.user_id = b.user_id OR r.key_id IN (
+      SELECT k.id FROM accounts_apikey k WHERE k.created_by_id = b.user_id));
   UPDATE billing_budget
     SET spent_nano = v_before, before_nano = v_before,
         window_starts_at = CASE WHEN "window" = 'ever' THEN window_starts_at

@@ -115,7 +115,7 @@ def test_a_new_budget_knows_what_its_window_has_seen(shop: Shop) -> None:
     key = key_of(shop, shop.owner)
     now_ms = int(datetime.now(UTC).timestamp() * 1_000)
     call("SELECT usage_partitions_make(now() - interval '40 days', now())")
-    charge(shop, None, 40, key_id=key.pk, user_id=shop.owner.pk)
+    charge(shop, None, 40, key_id=key.pk)
     charge(shop, None, 20, user_id=shop.owner.pk)
     charge(shop, None, 10)
     charge(shop, None, 500, key_id=key.pk, created_at_ms=now_ms - 40 * 24 * 3_600_000)

@@ -32,6 +32,7 @@ FROZEN = {
     "billing/migrations/sql/0008_masked.sql": "ff912a33250ac327",
     "billing/migrations/sql/0009_guarded.sql": "e280e361075dc585",
     "billing/migrations/sql/0010_errors.sql": "fdbd340d91f3dcdc",
+    "billing/migrations/sql/0011_members_keys.sql": "75e06a4170cbeba5",
     "catalog/migrations/sql/0001_baseline.sql": "ebf461b5ff0b8a93",
     "routing/migrations/sql/0001_baseline.sql": "24c2600419393c69",
     "routing/migrations/sql/0002_responses.sql": "f03dbd633865c63e",
