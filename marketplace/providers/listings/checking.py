@@ -18,6 +18,7 @@ from marketplace.catalog.prices import price_of
 from marketplace.catalog.services import offer_create
 from marketplace.providers.conformance.findings import FAIL, Finding, Target
 from marketplace.providers.conformance.probing import Stopped, check_all
+from marketplace.providers.listings.drafts import pool_fits
 from marketplace.providers.listings.states import ListingAction, ListingState
 from marketplace.providers.models import (
     MODEL_FIELDS,
@@ -101,7 +102,10 @@ def _keep(run: ConformanceRun, target: Target, finding: Finding) -> None:
 
 @transaction.atomic
 def listing_stage(*, listing: Listing) -> Deployment:
-    """Make, or bring in line with the draft, what the listing sells: paused, not for sale yet."""
+    """Make, or bring in line with the draft, what the listing sells: paused, not for sale yet.
+
+    Raises ``JobFailed`` where its pool has become another listing's since it was submitted.
+    """
     row = Listing.objects.select_for_update(of=("self",)).get(pk=listing.pk)
     version = _version(row)
     pool = _pool(row)
@@ -145,6 +149,8 @@ def _pool(row: Listing) -> Pool:
     pool = Pool.objects.filter(name=row.pool_name).first()
     if pool is None:
         pool = Pool(name=row.pool_name, emulated=row.provider.emulated)
+    elif not pool_fits(row, pool):
+        raise JobFailed(f"Another listing has made a pool {pool.name} since this was submitted.")
     elif not row.endpoints:
         return pool
     for name in ("hardware", "engine", "region", "cost_nano_per_hour"):

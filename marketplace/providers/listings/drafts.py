@@ -58,6 +58,17 @@ def pool_of(provider: Provider, name: str) -> Pool | None:
     return pool if sellers == {provider.pk} else None
 
 
+def pool_fits(listing: Listing, pool: Pool) -> bool:
+    """Whether the listing may take this pool: its provider's own, and workers of one listing."""
+    is_own = pool_of(listing.provider, pool.name) is not None
+    return is_own and not (listing.endpoints and pool_is_shared(listing, pool))
+
+
+def pool_is_shared(listing: Listing, pool: Pool) -> bool:
+    """Whether another deployment than the listing's runs on the pool."""
+    return pool.deployments.exclude(pk=listing.deployment_id or 0).exists()
+
+
 def _model(listing: Listing, errors: Errors) -> None:
     if listing.existing_model is not None:
         _existing(listing, listing.existing_model, errors)
@@ -201,7 +212,7 @@ def _endpoints(listing: Listing, errors: Errors) -> None:
     rows = _rows(listing)
     found = []
     pool = pool_of(listing.provider, listing.pool_name)
-    shared = pool is not None and pool.deployments.exclude(pk=listing.deployment_id or 0).exists()
+    shared = pool is not None and pool_is_shared(listing, pool)
     if shared and rows:
         found.append(
             _("This pool already has workers: leave the endpoints empty, or name a new pool.")

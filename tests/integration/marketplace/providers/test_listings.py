@@ -175,6 +175,31 @@ def test_a_check_whose_rows_cannot_be_laid_out_sends_the_listing_back(draft: Dra
     assert listing.deployment is None
 
 
+@pytest.mark.parametrize("slug", ["harbour", "quay"])
+def test_a_new_pool_is_that_of_the_listing_whose_check_ends_first(
+    draft: Draft, shop: Shop, slug: str
+) -> None:
+    first = act(draft(), A.SUBMIT)
+    provider = first.provider
+    if slug == "quay":
+        provider = provider_open(organisation=shop.organisation, slug="quay", name="Quay")
+    with fake_openai() as url:
+        second = draft(model_name=f"{slug}/sea-2", region="elsewhere", endpoints=[at(url)])
+        second.provider = provider
+        second.save()
+        act(second, A.SUBMIT)
+        for _ in range(2):
+            job_run_next(ConformanceRun)
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.state, second.state) == (ListingState.CHECKED, ListingState.DRAFT)
+    event = second.events.first()
+    assert event is not None
+    assert "made a pool harbour-cpu" in event.why
+    worker = Worker.objects.get(pool__name="harbour-cpu")
+    assert (worker.url, worker.pool.region) == (first.endpoints[0]["url"], "local")
+
+
 def test_a_changed_listing_is_checked_again_and_keeps_its_rows(draft: Draft) -> None:
     listing = act(checked(draft), A.REVISE)
     listing_update(listing=listing, description="More words.", completion_nano_per_million=7)
