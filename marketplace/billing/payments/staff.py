@@ -63,6 +63,9 @@ def debt_amount_check(organisation: Organisation, amount_nano: int) -> None:
 def _note(
     transfer: Transfer, organisation: Organisation, reason: str, ordered_by: User
 ) -> StaffTransfer:
-    return StaffTransfer.objects.create(
-        transfer=transfer, organisation=organisation, reason=reason, ordered_by=ordered_by
+    # A transfer with its order already is one of the same key, which was under way meanwhile.
+    order, _created = StaffTransfer.objects.get_or_create(
+        transfer=transfer,
+        defaults={"organisation": organisation, "reason": reason, "ordered_by": ordered_by},
     )
+    return order
