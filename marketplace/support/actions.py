@@ -74,7 +74,7 @@ def limits(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 @staff_required
 def refund(request: HttpRequest, slug: str, payment_id: UUID) -> HttpResponse:
-    """Refund a payment or a part of it, to the card that paid."""
+    """Refund a payment or a part of it, to the card that paid; what is sent twice, once."""
     row = get_object_or_404(Organisation, slug=slug)
     payment = get_object_or_404(row.payments, pk=payment_id)
     form = OrderForm(request.POST)
@@ -95,7 +95,11 @@ def refund(request: HttpRequest, slug: str, payment_id: UUID) -> HttpResponse:
         )
     try:
         made = refund_request(
-            payment=payment, amount_cents=cents, reason=reason, requested_by=_staff(request)
+            payment=payment,
+            amount_cents=cents,
+            reason=reason,
+            requested_by=_staff(request),
+            idem_key=f"support:{form.cleaned_data['once']}",
         )
     except (ValidationError, PaymentsUnavailable) as error:
         return _refused(request, row, _said(error))
@@ -110,7 +114,7 @@ def refund(request: HttpRequest, slug: str, payment_id: UUID) -> HttpResponse:
 @require_POST
 @staff_required
 def write_off(request: HttpRequest, slug: str) -> HttpResponse:
-    """Write off a debt or a part of it."""
+    """Write off a debt or a part of it; what is sent twice, once."""
     row = get_object_or_404(Organisation, slug=slug)
     form = OrderForm(request.POST)
     if not form.is_valid():
@@ -121,6 +125,7 @@ def write_off(request: HttpRequest, slug: str) -> HttpResponse:
             amount_nano=nano_of_cents(form.cleaned_data["amount"]),
             reason=form.cleaned_data["reason"],
             ordered_by=_staff(request),
+            idem_key=f"support:{form.cleaned_data['once']}",
         )
     except ValidationError as error:
         return _refused(request, row, error.messages)

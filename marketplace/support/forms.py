@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import LIMIT_FIELDS, Organisation
-from marketplace.billing.payments.forms import UsdField
+from marketplace.billing.payments.forms import OnceField, UsdField
 from router.domain.money import NANO_PER_USD
 
 
@@ -25,7 +25,7 @@ class ToldForm(forms.Form):
     def problems(self) -> list[str]:
         """Each field's name with what is wrong."""
         return [
-            f"{self.fields[name].label}: {error}"
+            f"{self[name].label}: {error}"
             for name, errors in self.errors.items()
             for error in errors
         ]
@@ -36,6 +36,7 @@ class OrderForm(ToldForm):
 
     amount = UsdField(label=_("Amount in US dollars"), min_value=Decimal("0.01"))
     reason = forms.CharField(max_length=500, label=_("Reason"))
+    once = OnceField()
 
 
 class PayoutForm(ToldForm):

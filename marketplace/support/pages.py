@@ -12,7 +12,7 @@ from marketplace.billing.credit.forms import CreditGrantForm
 from marketplace.catalog.models import Deployment
 from marketplace.catalog.verdicts import TERMS
 from marketplace.support import selectors
-from marketplace.support.forms import LimitsForm
+from marketplace.support.forms import LimitsForm, OrderForm
 from marketplace.support.models import Look, LookKind
 from marketplace.support.services import look_record
 from marketplace.usage.decisions.terms import stacks, widest_ms
@@ -62,6 +62,7 @@ def organisation_page(
         "errors_within": selectors.ERRORS_WITHIN,
         "form": form,
         "limits_form": limits_form or LimitsForm(instance=row),
+        "order_form": OrderForm(auto_id=False),
     }
     return _private(render(request, "support/organisation.html", context, status=status))
 

@@ -1,12 +1,10 @@
 """Forms for credit: a request, and what staff grant without one."""
 
-import uuid
-
 from django import forms
 from django.utils.translation import gettext_lazy
 
 from marketplace.billing.credit.services import amount_check
-from marketplace.billing.payments.forms import UsdField
+from marketplace.billing.payments.forms import OnceField, UsdField
 
 
 class CreditRequestForm(forms.Form):
@@ -22,6 +20,6 @@ class CreditRequestForm(forms.Form):
 
 
 class CreditGrantForm(CreditRequestForm):
-    """A grant by staff. ``once`` makes of a form that is sent twice one grant."""
+    """A grant by staff."""
 
-    once = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
+    once = OnceField()

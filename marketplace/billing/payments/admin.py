@@ -14,9 +14,10 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from marketplace.accounts.models import Organisation
 from marketplace.billing.models import TransferKind
 from marketplace.billing.payments.books.money import nano_of_cents
-from marketplace.billing.payments.forms import UsdField
+from marketplace.billing.payments.forms import OnceField, UsdField
 from marketplace.billing.payments.models import (
     AutoRecharge,
     Dispute,
@@ -86,6 +87,7 @@ class RefundForm(forms.ModelForm):
     """The payment, the amount and the reason."""
 
     amount = UsdField(label=gettext_lazy("Amount in US dollars"))
+    once = OnceField()
 
     class Meta:
         model = Refund
@@ -117,6 +119,7 @@ class RefundAdmin(OrderAdmin):
             amount_cents=form.cleaned_data["amount"],
             reason=obj.reason,
             requested_by=request.user,  # type: ignore[arg-type]  # an admin is a User
+            idem_key=_idem_key(form, obj.payment),
         )
         obj.pk = made.pk
         # After commit, so that Stripe is asked only for a stored order.
@@ -131,6 +134,7 @@ class StaffTransferForm(forms.ModelForm):
         label=gettext_lazy("What"),
     )
     amount = UsdField(label=gettext_lazy("Amount in US dollars"), min_value=0)
+    once = OnceField()
 
     class Meta:
         model = StaffTransfer
@@ -169,5 +173,11 @@ class StaffTransferAdmin(OrderAdmin):
             amount_nano=nano_of_cents(form.cleaned_data["amount"]),
             reason=obj.reason,
             ordered_by=request.user,  # type: ignore[arg-type]  # an admin is a User
+            idem_key=_idem_key(form, form.cleaned_data["organisation"]),
         )
         obj.pk = made.pk
+
+
+def _idem_key(form: Any, whose: Payment | Organisation) -> str:
+    """Who goes back and changes what is ordered orders another time."""
+    return f"admin:{form.cleaned_data['once']}:{whose.pk}:{form.cleaned_data['amount']}"

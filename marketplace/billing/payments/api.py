@@ -139,10 +139,12 @@ class PaymentViewSet(viewsets.ReadOnlyModelViewSet[Payment]):
         }
         return Response(TopupSerializer(shown).data, status.HTTP_201_CREATED)
 
-    @extend_schema(request=RefundSerializer, responses={201: RefundSerializer})
+    @extend_schema(
+        request=RefundSerializer, responses={201: RefundSerializer}, parameters=[IDEMPOTENCY_KEY]
+    )
     @action(detail=True, methods=["post"], filterset_class=None)
     def refund(self, request: Request, pk: str) -> Response:
-        """Order a refund of a payment of any organisation: for staff."""
+        """Order a refund, for staff; the same ``Idempotency-Key`` refunds a payment once."""
         staff = _staff(request)
         wanted = RefundSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
@@ -151,7 +153,12 @@ class PaymentViewSet(viewsets.ReadOnlyModelViewSet[Payment]):
         except (Payment.DoesNotExist, ValidationError) as error:
             raise NotFound(f"There is no payment {pk!r}.") from error
         try:
-            made = refund_request(payment=payment, requested_by=staff, **wanted.validated_data)
+            made = refund_request(
+                payment=payment,
+                requested_by=staff,
+                idem_key=_idem_key(request),
+                **wanted.validated_data,
+            )
         except PaymentsUnavailable as error:
             raise Unavailable(str(error)) from error
         return Response(RefundSerializer(made).data, status.HTTP_201_CREATED)
@@ -235,11 +242,8 @@ class GrantViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[StaffT
 
     def perform_create(self, serializer: serializers.BaseSerializer[StaffTransfer]) -> None:
         values = serializer.validated_data
-        idem_key = self.request.headers.get("Idempotency-Key", "")
-        if len(idem_key) > IDEMPOTENCY_KEY_LENGTH_MAX:
-            raise serializers.ValidationError({"Idempotency-Key": "It is too long."})
         serializer.instance = grant_order(
-            idem_key=idem_key,
+            idem_key=_idem_key(self.request),
             organisation=values["organisation"],
             amount_nano=values["transfer"]["amount_nano"],
             reason=values["reason"],
@@ -251,6 +255,13 @@ def _person(request: Request) -> User:
     if not isinstance(request.user, User):
         raise PermissionDenied("Payments are made by a person, not by a key.")
     return request.user
+
+
+def _idem_key(request: Request) -> str:
+    idem_key: str = request.headers.get("Idempotency-Key", "")
+    if len(idem_key) > IDEMPOTENCY_KEY_LENGTH_MAX:
+        raise serializers.ValidationError({"Idempotency-Key": "It is too long."})
+    return idem_key
 
 
 def _staff(request: Request) -> User:

@@ -1,5 +1,6 @@
 """Forms about payments. Amounts are typed in dollars and cleaned to cents."""
 
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,15 @@ class UsdField(forms.DecimalField):
     def clean(self, value: Any) -> Any:
         usd: Decimal | None = super().clean(value)
         return None if usd is None else cents_of_usd(usd)
+
+
+class OnceField(forms.UUIDField):
+    """Hidden, and another one in each form that is shown: what is sent twice is done once."""
+
+    widget = forms.HiddenInput
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(initial=uuid.uuid4, **options)
 
 
 class TopupForm(forms.Form):

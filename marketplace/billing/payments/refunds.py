@@ -1,6 +1,7 @@
 """Refunds, ordered by staff or reported by Stripe, and disputes."""
 
 import logging
+import uuid
 
 import stripe
 from django.core.exceptions import ValidationError
@@ -19,6 +20,7 @@ from marketplace.billing.payments.models import (
     RefundState,
 )
 from marketplace.billing.payments.services import PaymentMismatch, payments_are_on
+from marketplace.billing.payments.staff import KEY_USED
 from marketplace.billing.payments.stripe import api as stripe_api
 from marketplace.billing.payments.stripe.shapes import StripeDispute, StripeRefund, our_id
 
@@ -51,23 +53,43 @@ def refundable_cents(payment: Payment) -> int:
 
 
 def refund_request(
-    *, payment: Payment, amount_cents: int, reason: str, requested_by: User
+    *, payment: Payment, amount_cents: int, reason: str, requested_by: User, idem_key: str = ""
 ) -> Refund:
-    """Order a refund. Stripe is asked at once, and by a job until it answers."""
+    """Order a refund, as `refund_open`. Stripe is asked at once, and by a job until it answers."""
     refund = refund_open(
-        payment=payment, amount_cents=amount_cents, reason=reason, requested_by=requested_by
+        payment=payment,
+        amount_cents=amount_cents,
+        reason=reason,
+        requested_by=requested_by,
+        idem_key=idem_key,
     )
     return refund_submit_or_later(refund=refund)
 
 
 @transaction.atomic
-def refund_open(*, payment: Payment, amount_cents: int, reason: str, requested_by: User) -> Refund:
-    """Store an order. More than is left of the payment is refused."""
+def refund_open(
+    *, payment: Payment, amount_cents: int, reason: str, requested_by: User, idem_key: str = ""
+) -> Refund:
+    """Store an order. The same ``idem_key`` of a payment orders once.
+
+    Raises ``ValidationError`` for more than is left of the payment, and for an ``idem_key`` that a
+    refund of another amount has used.
+    """
     payments_are_on()
     payment = Payment.objects.select_for_update().get(pk=payment.pk)
+    refund_id = uuid.uuid5(payment.pk, idem_key) if idem_key else uuid.uuid4()
+    ordered = Refund.objects.filter(pk=refund_id).first()
+    if ordered is not None:
+        if ordered.amount_cents != amount_cents:
+            raise ValidationError(KEY_USED)
+        return ordered
     refund_amount_check(payment, amount_cents)
     return Refund.objects.create(
-        payment=payment, amount_cents=amount_cents, reason=reason, requested_by=requested_by
+        pk=refund_id,
+        payment=payment,
+        amount_cents=amount_cents,
+        reason=reason,
+        requested_by=requested_by,
     )
 
 
@@ -82,7 +104,9 @@ def refund_amount_check(payment: Payment, amount_cents: int) -> None:
 
 
 def refund_submit_or_later(*, refund: Refund) -> Refund:
-    """Submit an order to Stripe; without an answer it stays requested."""
+    """Submit an order that Stripe does not have; without an answer it stays requested."""
+    if refund.state != RefundState.REQUESTED:
+        return refund
     try:
         return refund_submit(refund=refund)
     except stripe.StripeError:

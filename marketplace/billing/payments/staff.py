@@ -5,6 +5,7 @@ import uuid
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.billing.models import Transfer
@@ -15,6 +16,7 @@ from router.domain.money import NANO_PER_USD
 
 GRANT_NANO_MAX = 10_000_000 * NANO_PER_USD
 """The most that one order gives: a typing error must not overflow the ledger's integers."""
+KEY_USED = gettext_lazy("This key was already used for another order.")
 
 
 @transaction.atomic
@@ -33,10 +35,7 @@ def grant_order(
     if not 0 < amount_nano <= GRANT_NANO_MAX:
         raise ValidationError(_("An amount is above zero and at most 10,000,000 US dollars."))
     key = f"grant:{idem_key or uuid.uuid4()}"
-    ordered = StaffTransfer.objects.filter(transfer__idem_key=key).first()
-    if ordered is not None:
-        if (ordered.organisation, ordered.transfer.amount_nano) != (organisation, amount_nano):
-            raise ValidationError(_("This key was already used for another grant."))
+    if (ordered := _ordered(key, organisation, amount_nano)) is not None:
         return ordered
     transfer = credit_post(organisation=organisation, amount_nano=amount_nano, idem_key=key)
     return _note(transfer, organisation, reason, ordered_by)
@@ -44,13 +43,22 @@ def grant_order(
 
 @transaction.atomic
 def write_off_order(
-    *, organisation: Organisation, amount_nano: int, reason: str, ordered_by: User
+    *,
+    organisation: Organisation,
+    amount_nano: int,
+    reason: str,
+    ordered_by: User,
+    idem_key: str = "",
 ) -> StaffTransfer:
-    """Write off a debt or a part of it; calls are served again when none is left."""
+    """Write off a debt or a part of it; calls are served again when none is left.
+
+    The same ``idem_key`` writes off once. Raises ``ValidationError``, as `grant_order` does.
+    """
+    key = f"write_off:{idem_key or uuid.uuid4()}"
+    if (ordered := _ordered(key, organisation, amount_nano)) is not None:
+        return ordered
     debt_amount_check(organisation, amount_nano)
-    transfer = debt_write_off(
-        organisation=organisation, amount_nano=amount_nano, idem_key=f"write_off:{uuid.uuid4()}"
-    )
+    transfer = debt_write_off(organisation=organisation, amount_nano=amount_nano, idem_key=key)
     return _note(transfer, organisation, reason, ordered_by)
 
 
@@ -58,6 +66,16 @@ def debt_amount_check(organisation: Organisation, amount_nano: int) -> None:
     """ValidationError if an organisation owes less."""
     if amount_nano > owed_nano(organisation):
         raise ValidationError(_("The organisation owes less than this."))
+
+
+def _ordered(key: str, organisation: Organisation, amount_nano: int) -> StaffTransfer | None:
+    """The earlier order of this key. ``ValidationError`` if that was for something else."""
+    ordered = StaffTransfer.objects.filter(transfer__idem_key=key).first()
+    if ordered is None:
+        return None
+    if (ordered.organisation, ordered.transfer.amount_nano) != (organisation, amount_nano):
+        raise ValidationError(KEY_USED)
+    return ordered
 
 
 def _note(

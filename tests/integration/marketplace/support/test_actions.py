@@ -35,21 +35,29 @@ def paid(shop: Shop) -> Payment:
     )
 
 
+def fresh(staff: Client) -> dict[str, str]:
+    """What the page's forms have of their own each time that it is shown."""
+    return {"once": str(staff.get("/support/acme").context["order_form"]["once"].value())}
+
+
 def test_a_refund_is_ordered_once_it_is_confirmed(staff: Client, shop: Shop) -> None:
     payment = paid(shop)
     path = f"/support/acme/payments/{payment.pk}/refund"
     assert path in staff.get("/support/acme").text
-    order = {"amount": "10.00", "reason": "billed by mistake"}
-    assert "Refund $10.00 to the card?" in staff.post(path, order).text
+    order = {"amount": "10.00", "reason": "billed by mistake"} | fresh(staff)
+    asked = staff.post(path, order)
+    assert "Refund $10.00 to the card?" in asked.text
+    assert asked.context["kept"] == list(order.items())
     assert not Refund.objects.exists()
-    after = staff.post(path, order | {"confirmed": "1"}, follow=True)
-    assert "Refund of $10.00 ordered." in after.text
+    for _ in range(2):
+        after = staff.post(path, order | {"confirmed": "1"}, follow=True)
+        assert "Refund of $10.00 ordered." in after.text
     refund = Refund.objects.get()
     assert refund.requested_by is not None
     assert (refund.amount_cents, refund.reason) == (1_000, "billed by mistake")
     assert refund.requested_by.email == "staff@example.com"
     assert 'max="15.00"' in after.text
-    more = {"amount": "15.01", "reason": "more than is left", "confirmed": "1"}
+    more = {"amount": "15.01", "reason": "more than is left", "confirmed": "1"} | fresh(staff)
     assert "At most 15.00 US dollars" in staff.post(path, more, follow=True).text
     assert Refund.objects.count() == 1
 
@@ -92,7 +100,7 @@ def test_a_leaked_key_is_revoked(staff: Client, shop: Shop) -> None:
 
 
 def test_no_more_is_written_off_than_is_owed(staff: Client, shop: Shop) -> None:
-    order = {"amount": "5.00", "reason": "goodwill"}
+    order = {"amount": "5.00", "reason": "goodwill"} | fresh(staff)
     assert "owes less" in staff.post("/support/acme/write-off", order, follow=True).text
 
 

@@ -135,6 +135,19 @@ def test_staff_refund(shop: Shop, staff: User, stripe_url: str) -> None:
     assert client_of(staff).post("/api/v1/payments/nonsense/refund", body).status_code == 404
 
 
+def test_a_refund_that_is_sent_twice_is_paid_once(shop: Shop, staff: User, stripe_url: str) -> None:
+    payment = paid_at_stripe(shop.organisation)
+    path, body = f"/api/v1/payments/{payment.pk}/refund", {"amount_cents": 500, "reason": "asked"}
+    key = {"headers": {"Idempotency-Key": "ticket-7"}}
+    once, twice = (client_of(staff).post(path, body, **key) for _ in range(2))
+    assert (once.status_code, once.json()["state"]) == (201, "succeeded")
+    assert once.json() == twice.json()
+    assert Refund.objects.count() == 1
+    assert client_of(staff).post(path, {**body, "amount_cents": 501}, **key).status_code == 400
+    assert client_of(staff).post(path, body).status_code == 201
+    assert Refund.objects.count() == 2
+
+
 def test_staff_grant_with_a_reason(shop: Shop, staff: User) -> None:
     body = {"organisation": "acme", "amount_nano": USD, "reason": "an outage"}
     assert client_of(shop.owner).post("/api/v1/grants", body).status_code == 403
