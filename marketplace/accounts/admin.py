@@ -8,7 +8,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Membership, Organisation, User
+from marketplace.accounts.models import (
+    GUARD_FIELDS,
+    LIMIT_FIELDS,
+    ApiKey,
+    Membership,
+    Organisation,
+    User,
+)
 from marketplace.accounts.services import api_key_create, api_key_revoke
 from marketplace.shared.signals import catalog_changed
 
@@ -72,7 +79,9 @@ class ApiKeyAdmin(admin.ModelAdmin):
             scopes=obj.scopes,
             models_allowed=obj.models_allowed,
             expires_at=obj.expires_at,
-            **{name: getattr(obj, name) for name in LIMIT_FIELDS},
+            rules=obj.rules,
+            masks=obj.masks,
+            **{name: getattr(obj, name) for name in (*LIMIT_FIELDS, *GUARD_FIELDS)},
         )
         obj.pk = row.pk
         messages.warning(request, _("Copy the key now, it is not shown again: %s") % key)

@@ -1,5 +1,7 @@
 """Every admin page opens, and what is saved there is in force."""
 
+import json
+
 import pytest
 from django.contrib import admin
 from django.core.checks import run_checks
@@ -159,10 +161,23 @@ def test_a_budget_of_who_is_no_member_is_refused_with_a_word(shop: Shop, staff: 
 
 
 def test_a_key_made_in_the_admin_is_shown_once(shop: Shop, staff: Client) -> None:
-    body = {"organisation": shop.organisation.pk, "name": "by hand", "scopes": "inference"}
+    rule = {"model": shop.model.name, "requests_per_minute": 2}
+    body = {
+        "organisation": shop.organisation.pk,
+        "name": "by hand",
+        "scopes": "inference",
+        "calls_at_once": "3",
+        "rules": json.dumps([rule]),
+        "masks": "email,card",
+        "guard_model": shop.model.name,
+        "guard_answers": "on",
+    }
     page = staff.post("/admin/accounts/apikey/add/", body, follow=True).content.decode()
     assert "wp_live_" in page
-    assert ApiKey.objects.get().name == "by hand"
+    key = ApiKey.objects.get()
+    assert (key.name, key.calls_at_once, key.rules) == ("by hand", 3, [rule])
+    assert (key.masks, key.guard_model) == (["email", "card"], shop.model.name)
+    assert (key.guard_inputs, key.guard_answers) == (False, True)
     assert "not shown again" not in staff.get("/admin/accounts/apikey/").content.decode()
 
 
