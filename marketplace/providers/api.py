@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from rest_framework import mixins, serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticatedOrReadOnly
@@ -53,10 +54,8 @@ class ProviderViewSet(mixins.CreateModelMixin, mixins.UpdateModelMixin, catalog.
         provider = self.get_object()
         values = dict(serializer.validated_data)
         commission = values.pop("commission_bps", None)
-        if commission is not None:
-            if not is_staff(self.request):
-                raise PermissionDenied("The commission is set by the platform's staff.")
-            provider_commission_set(provider=provider, commission_bps=commission)
+        if commission is not None and not is_staff(self.request):
+            raise PermissionDenied("The commission is set by the platform's staff.")
         if values.pop("slug", provider.slug) != provider.slug:
             raise serializers.ValidationError(
                 {"slug": "A slug is for good: models are named by it."}
@@ -65,6 +64,10 @@ class ProviderViewSet(mixins.CreateModelMixin, mixins.UpdateModelMixin, catalog.
             raise serializers.ValidationError({"organisation": "A provider stays where it is."})
         if values:
             provider_demand(self.request, provider)
-            provider_update(provider=provider, **values)
+        with transaction.atomic():
+            if commission is not None:
+                provider_commission_set(provider=provider, commission_bps=commission)
+            if values:
+                provider_update(provider=provider, **values)
         provider.refresh_from_db()
         serializer.instance = provider

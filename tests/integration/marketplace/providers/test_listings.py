@@ -15,7 +15,7 @@ from marketplace.accounts.models import Membership, Role, Scope, User
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.audit.models import AuditEntry
 from marketplace.benchmarks.runs.job import benchmark_run
-from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Worker
+from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Provider, Worker
 from marketplace.providers import tasks as tasks  # registers the kind of job
 from marketplace.providers.listings.checking import listing_check
 from marketplace.providers.listings.states import ListingAction, ListingState, Who
@@ -471,4 +471,7 @@ def test_an_organisation_opens_and_describes_its_provider(shop: Shop, stranger: 
     assert api(shop.owner).patch(path, {"commission_bps": 0}).status_code == 403
     staff = User.objects.create_user("staff@example.com", is_staff=True)
     assert api(staff).patch(path, {"commission_bps": 500}).status_code == 200
+    for wrong, status in (({"name": "X"}, 404), ({"slug": "y"}, 400), ({"organisation": "z"}, 400)):
+        assert api(staff).patch(path, {"commission_bps": 900, **wrong}).status_code == status
+    assert Provider.objects.get(slug="quay").commission_bps == 500
     assert APIClient().get(path).status_code == 200
