@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.accounts.models import ApiKey, Scope
 from marketplace.keys.consents.services import ExchangeRefused, consent_exchange
+from marketplace.shared.texts import unkept_in
 
 RETRY_AFTER_S = 60
 ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
@@ -120,7 +121,7 @@ def _body(request: HttpRequest) -> dict[str, Any]:
         body = json.loads(request.body or b"{}")
     except (ValueError, RecursionError):
         return {}
-    return body if isinstance(body, dict) else {}
+    return body if isinstance(body, dict) and not unkept_in(body) else {}
 
 
 def _json(said: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:

@@ -328,7 +328,14 @@ def test_a_tool_in_a_browser_may_exchange_from_its_own_page(shop: Shop) -> None:
         assert Client().get(path).status_code == 405
 
 
-@pytest.mark.parametrize("body", ["", "[1]", "{", '{"code": 1}', "[" * 100_000, b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("", "[1]", "{", '{"code": 1}', "[" * 100_000, b"\xff"),
+        '{"code": "\\ud800", "code_verifier": "x"}',
+        '{"code": "x", "code_verifier": "\\ud800"}',
+    ],
+)
 def test_a_body_that_is_none_is_a_bad_request(shop: Shop, body: str) -> None:
     answer = Client().post("/api/v1/auth/keys", body, "application/json")
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request")
