@@ -1,6 +1,6 @@
 """The filter of the audit log, for page and API."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 
 from auditlog.models import AbstractLogEntry
 from django.db.models import Q, QuerySet
@@ -48,6 +48,4 @@ class AuditFilter(filters.FilterSet):
         self, entries: QuerySet[AuditEntry], name: str, value: datetime
     ) -> QuerySet[AuditEntry]:
         """Entries of that day or earlier."""
-        return entries.filter(
-            timestamp__lt=datetime.combine(value, time.min, UTC) + timedelta(days=1)
-        )
+        return entries.filter(timestamp__lte=datetime.combine(value, time.max, UTC))

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+YEARS = range(1970, 9999)
+"""Years whose months, and those beside them, ``datetime`` can express."""
 _TEXT = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 
@@ -18,7 +20,7 @@ class Month:
     def parse(cls, text: str) -> "Month":
         """The month of a text like ``2026-10``. Raises ``ValueError`` for any other."""
         found = _TEXT.fullmatch(text)
-        if found is None:
+        if found is None or int(found[1]) not in YEARS:
             raise ValueError(f"{text!r} is not a month; give one as 2026-10")
         return cls(int(found[1]), int(found[2]))
 

@@ -108,7 +108,8 @@ def test_the_columns_are_as_specified_and_the_rows_add_up(shop: Shop, owner: Cli
     tagged = next(one for one in rows if one["Tags"])
     assert json.loads(tagged["Tags"]) == {"member": "owner@example.com"}
     assert exported(owner, month.previous) == []
-    assert owner.get("/billing/focus/2026-13.csv").status_code == 404
+    for unknown in ("2026-13", "0000-01", "9999-12"):
+        assert owner.get(f"/billing/focus/{unknown}.csv").status_code == 404
 
 
 def test_a_stranger_gets_nothing_of_it(shop: Shop) -> None:

@@ -23,7 +23,10 @@ def test_a_moment_belongs_to_its_month_in_utc() -> None:
     assert Month.of(datetime(2026, 10, 31, 22, tzinfo=sao_paulo)) == Month(2026, 11)
 
 
-@pytest.mark.parametrize("text", ["2026-13", "2026-1", "2026-00", "October", "2026-10-01", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["2026-13", "2026-1", "2026-00", "October", "2026-10-01", "", "0000-01", "1969-12", "9999-01"],
+)
 def test_what_is_no_month_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a month"):
         Month.parse(text)
