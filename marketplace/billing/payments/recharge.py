@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.billing.models import Account
+from marketplace.billing.payments.books.transfers import owed_nano
 from marketplace.billing.payments.models import (
     AutoRecharge,
     Payment,
@@ -42,15 +43,21 @@ class Standing:
     """The facts for the decision; ``charged_cents`` are this month's recharges but failed ones."""
 
     available_nano: int
+    owed_nano: int
     charged_cents: int
     is_in_flight: bool
 
 
 def recharge_is_due(rule: AutoRecharge, standing: Standing, now: datetime) -> bool:
-    """Whether to charge now: credit is low, the backoff has passed, and the cap allows it."""
+    """Whether to charge now: credit is low, the backoff has passed, and the cap allows it.
+
+    Never while something is owed: charge upon charge would go to the debt and leave credit as low
+    as it was, perhaps of the very card whose payment was taken back. A person pays that.
+    """
     return (
         rule.enabled
         and not standing.is_in_flight
+        and not standing.owed_nano
         and (rule.retry_at is None or rule.retry_at <= now)
         and standing.available_nano < rule.threshold_nano
         and standing.charged_cents + rule.amount_cents <= rule.cap_cents
@@ -120,7 +127,7 @@ def recharge_begin(*, organisation_id: int, now: datetime) -> Payment | None:
     """Create a pending payment if one is due. A concurrent second call gets the first's."""
     rule = AutoRecharge.objects.select_for_update().get(pk=organisation_id)
     profile = PaymentProfile.objects.get(organisation_id=organisation_id)
-    if not recharge_is_due(rule, _standing(organisation_id, now), now):
+    if not recharge_is_due(rule, _standing(rule.organisation, now), now):
         return None
     return Payment.objects.create(
         organisation_id=organisation_id,
@@ -193,14 +200,15 @@ def _recharges(organisation_id: int) -> QuerySet[Payment]:
     return Payment.objects.filter(organisation_id=organisation_id, purpose=PaymentPurpose.RECHARGE)
 
 
-def _standing(organisation_id: int, now: datetime) -> Standing:
+def _standing(organisation: Organisation, now: datetime) -> Standing:
     """Read the facts under the lock of the rule's row: no recharge can begin, but one may end.
 
     So "in flight" is read before the credit: if it has ended, its credit is visible.
     """
-    is_in_flight = _recharges(organisation_id).filter(state=PaymentState.PENDING).exists()
+    is_in_flight = _recharges(organisation.pk).filter(state=PaymentState.PENDING).exists()
     return Standing(
-        available_nano=Account.objects.get(organisation_id=organisation_id).available_nano,
-        charged_cents=recharged_cents(organisation_id, now),
+        available_nano=Account.objects.get(organisation=organisation).available_nano,
+        owed_nano=owed_nano(organisation),
+        charged_cents=recharged_cents(organisation.pk, now),
         is_in_flight=is_in_flight,
     )

@@ -59,7 +59,7 @@ def rule(**changes: Any) -> AutoRecharge:
 
 
 def low(**changes: Any) -> Standing:
-    fields = {"available_nano": 0, "charged_cents": 0, "is_in_flight": False}
+    fields = {"available_nano": 0, "owed_nano": 0, "charged_cents": 0, "is_in_flight": False}
     return Standing(**{**fields, **changes})
 
 
@@ -104,6 +104,7 @@ def intents() -> list[stripe.PaymentIntent]:
         ({}, {"available_nano": 1_500 * NANO_PER_CENT - 1}, True),
         ({}, {"available_nano": 1_500 * NANO_PER_CENT}, False),
         ({}, {"is_in_flight": True}, False),
+        ({}, {"owed_nano": 1}, False),
         ({}, {"charged_cents": 3_000}, True),
         ({}, {"charged_cents": 3_001}, False),
         ({"retry_at": NOW}, {}, True),

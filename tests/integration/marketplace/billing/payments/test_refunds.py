@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marketplace.billing.models import Account, Dispute, Payment, Refund, Transfer
+from marketplace.billing.models import Account, Dispute, Payment, PaymentProfile, Refund, Transfer
 from marketplace.billing.payments.books.transfers import debt_collect, owed_nano
 from marketplace.billing.payments.follow_up import payments_pursue
+from marketplace.billing.payments.recharge import recharge_begin
 from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.staff import write_off_order
 from marketplace.billing.proof.ledger import ledger_proof
@@ -26,6 +28,7 @@ from tests.integration.marketplace.billing.payments.stripe_events import (
     posted_nano,
     refund,
 )
+from tests.integration.marketplace.billing.payments.test_recharge import set_rule
 from tests.integration.marketplace.ledger import (
     USD,
     credit_grant,
@@ -147,6 +150,18 @@ def test_what_was_spent_is_owed_and_stops_calls_until_it_is_paid(emptied: Shop) 
     assert ledger_proof().gaps == ()
 
 
+def test_what_is_owed_is_not_taken_from_the_kept_card(emptied: Shop) -> None:
+    now, organisation = timezone.now(), emptied.organisation
+    PaymentProfile.objects.create(organisation=organisation, payment_method_id="pm_1")
+    set_rule(emptied)
+    payment = paid(organisation)
+    spend(emptied, 20 * USD)
+    deliver(event("charge.dispute.created", dispute(payment, 2_500)))
+    assert recharge_begin(organisation_id=organisation.pk, now=now) is None
+    paid(organisation, 3_000)
+    assert recharge_begin(organisation_id=organisation.pk, now=now) is not None
+
+
 def test_a_won_dispute_pays_what_it_had_left_owed(emptied: Shop) -> None:
     payment = paid(emptied.organisation)
     spend(emptied, 20 * USD)
@@ -161,8 +176,6 @@ def test_a_won_dispute_pays_what_it_had_left_owed(emptied: Shop) -> None:
 def test_what_routers_hold_is_left_to_them_and_collected_when_it_comes_back(
     emptied: Shop, settings: Any
 ) -> None:
-    from django.utils import timezone
-
     payment = paid(emptied.organisation)
     lease = lease_take(emptied.customer_account.pk, 1, 10 * USD)
     assert lease is not None
@@ -331,8 +344,6 @@ def test_an_event_that_overtakes_the_answer_finds_the_order(shop: Shop) -> None:
 def test_a_refund_that_did_not_reach_stripe_is_asked_for_again(
     shop: Shop, stripe_server: str, settings: Any
 ) -> None:
-    from django.utils import timezone
-
     from tests.integration.marketplace.billing.payments.stripe.test_localstripe import (
         paid_at_stripe,
     )
