@@ -244,15 +244,21 @@ def welcome(request: HttpRequest) -> HttpResponse:
     person = _person(request)
     form = OrganisationForm(request.POST or None, initial={"name": _suggested_name(person)})
     if request.method == "POST" and form.is_valid():
-        with transaction.atomic():
-            made = organisation_found(
-                name=form.cleaned_data["name"], slug=form.slug(), owner=person
-            )
-            _row, key = api_key_create(organisation=made, name=_("First key"), created_by=person)
-        request.session[SESSION_KEY] = made.slug
-        new_key_keep(request, key)
-        elsewhere = request.GET.get("next", "")
-        return redirect(elsewhere if get_adapter().is_safe_url(elsewhere) else "start")
+        try:
+            with transaction.atomic():
+                made = organisation_found(
+                    name=form.cleaned_data["name"], slug=form.slug(), owner=person
+                )
+                _row, key = api_key_create(
+                    organisation=made, name=_("First key"), created_by=person
+                )
+        except ValidationError as refused:
+            form.add_error("name", refused.messages)
+        else:
+            request.session[SESSION_KEY] = made.slug
+            new_key_keep(request, key)
+            elsewhere = request.GET.get("next", "")
+            return redirect(elsewhere if get_adapter().is_safe_url(elsewhere) else "start")
     status = 422 if form.is_bound else 200
     return render(request, "accounts/welcome.html", {"form": form}, status=status)
 

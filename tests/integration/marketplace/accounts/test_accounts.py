@@ -48,6 +48,17 @@ def test_without_mail_one_signs_up_and_founds_an_organisation(without_mail: None
     assert Membership.objects.filter(role=Role.OWNER).count() == 2
 
 
+def test_a_name_that_is_the_platforms_is_refused_by_the_form(without_mail: None) -> None:
+    client = Client()
+    sign_up(client)
+    refused = client.post("/welcome", {"name": "Waypost Friends"})
+    assert refused.status_code == 422
+    assert refused.context["form"].errors == {
+        "name": ["waypost- is reserved for the platform."],
+    }
+    assert not Membership.objects.exists()
+
+
 def test_with_mail_an_address_is_proved_first(with_mail: None) -> None:
     client = Client()
     assert sign_up(client) == 302
