@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.batches.models import STATUSES_OPEN, Batch, File, Purpose, file_id
+from marketplace.catalog.prices import number_text
 
 FILE_BYTES_MAX = 200_000_000
 EXPIRED_AT_ONCE = 500
@@ -60,7 +61,7 @@ def file_upload(
         raise FileRefused(
             "file_too_large",
             _("The file has %(size)s bytes; the limit is %(most)s MB: split it.")
-            % {"size": f"{size:,}", "most": FILE_BYTES_MAX // MB},
+            % {"size": number_text(size, 0), "most": FILE_BYTES_MAX // MB},
         )
     _check_quota(organisation, size)
     stored = bytes_store(organisation=organisation, content=content)
@@ -87,7 +88,7 @@ def _check_quota(organisation: Organisation, size: int) -> None:
         raise FileRefused(
             "files_quota_exceeded",
             _("The organisation's files may have %(most)s MB together: delete some first.")
-            % {"most": f"{most // MB:,}"},
+            % {"most": number_text(most // MB, 0)},
         )
 
 
