@@ -66,7 +66,8 @@ def figures_compute() -> int:
         )
     }
     speeds = rows.values("model").annotate(
-        tokens=Sum("completion_tokens"), busy_ms=Sum("total_ms") - Sum("queue_ms")
+        tokens=Sum("completion_tokens") + Sum("reasoning_tokens"),
+        busy_ms=Sum("total_ms") - Sum("queue_ms"),
     )
     rates = {row["model"]: 1000 * row["tokens"] / (row["busy_ms"] or 1) for row in speeds}
     figures = figures_by(rows, "model")

@@ -29,6 +29,8 @@ from marketplace.routing.trials.models import Straggler
 from marketplace.usage.partitions import id_floor
 
 FIGURES_OVER = timedelta(seconds=60)
+CALL_MAX = timedelta(minutes=3)
+"""Longer calls are not among the figures: what is read are calls that began this long before."""
 REPORT_OLD = timedelta(minutes=15)
 """A report is due every five minutes; an older one means that the reconciliation does not run."""
 
@@ -43,7 +45,7 @@ SELECT count(*),
        count(*) FILTER (WHERE outcome = 'completed' AND total_ms > 0),
        percentile_cont(0.99) WITHIN GROUP (ORDER BY total_ms)
          FILTER (WHERE outcome = 'completed' AND total_ms > 0)
-FROM usage_event WHERE request_id >= %s AND left(model, 1) <> '~'
+FROM usage_event WHERE request_id >= %s AND settled_at >= %s AND left(model, 1) <> '~'
 """
 
 
@@ -202,5 +204,6 @@ def overview_now() -> Overview:
 
 def _figures(now: datetime) -> Figures:
     with connection.cursor() as cursor:
-        cursor.execute(_FIGURES, [id_floor(now - FIGURES_OVER)])
+        since = now - FIGURES_OVER
+        cursor.execute(_FIGURES, [id_floor(since - CALL_MAX), since])
         return Figures(*cursor.fetchone())

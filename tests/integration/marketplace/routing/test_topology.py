@@ -1,5 +1,6 @@
 """The live topology: what is heard of routers, how it adds up, who may see it, and draining."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -462,6 +463,13 @@ def test_the_picture_of_nothing(db: None) -> None:
     now = picture(Routers().watch.read(), catalog_read())
     assert not now.is_known
     assert flow_of(now).boxes == ()
+
+
+def test_calls_that_hung_for_a_minute_count_when_they_end(shop: Shop) -> None:
+    begun_ms = int(time.time() * 1000) - 61_000
+    for _ in range(3):
+        settled_call(shop, created_at_ms=begun_ms, outcome="worker_failed", total_ms=61_000.0)
+    assert overview_now().figures.is_failing
 
 
 def test_one_failed_call_is_no_alarm_and_callers_mistakes_are_apart(shop: Shop) -> None:
