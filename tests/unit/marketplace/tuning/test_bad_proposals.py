@@ -41,15 +41,15 @@ def test_a_better_one_is_promoted() -> None:
 
 
 class Watched(Simulation):
-    """Writes down which worker took how long over what ended when."""
+    """Writes down which worker took how long over which call, and when that ended."""
 
     def __init__(self, setup: Setup, seed: int) -> None:
         super().__init__(setup, seed)
         self.services: list[tuple[float, str, float]] = []
 
     def _done(self, job: Job) -> None:
-        if not job.over and job.ends_s is not None:
-            attempt = job.attempt
+        attempt = job.attempt
+        if not job.over and job.ends_s is not None and not attempt.is_probe:
             service_ms = (self._now_s - attempt.run.started_s) * 1e3
             self.services.append((self._now_s, attempt.endpoint.worker.id, service_ms))
         super()._done(job)
