@@ -26,7 +26,7 @@ from workers.agent.lifecycle import (
     change_refused,
     next_steps,
 )
-from workers.agent.marketplace import Host, Marketplace, Refused, Unreachable, Word
+from workers.agent.marketplace import Host, Invalid, Marketplace, Refused, Unreachable, Word
 from workers.agent.servers import Asked, NotReady, Process, process_start
 from workers.agent.settings import EngineSpec, Settings
 
@@ -262,13 +262,21 @@ class Agent:
             await _either(self._to_tell, self._pace_s)
 
     async def _tell(self) -> None:
-        told = [server for server in self._servers.values() if server.phase is not Phase.STARTING]
+        told = [
+            server
+            for server in self._servers.values()
+            if server.phase is not Phase.STARTING and not server.refused
+        ]
         try:
             words = await self._marketplace.heartbeat(
                 self._identity, self._host(), [self._report(server) for server in told]
             )
         except Unreachable as error:
-            log.warning("the marketplace does not hear: %s", error)
+            log.error("the marketplace does not hear: %s", error)
+            return
+        except Invalid as error:
+            log.error("the marketplace does not take this report: %s", error)
+            self._leave_out(told)
             return
         except Refused as error:
             self._end_as(error, told)
@@ -277,6 +285,17 @@ class Agent:
         for server in told:
             if word := by_name.get(server.name):
                 self._heed(server, word)
+
+    def _leave_out(self, told: Sequence[Server]) -> None:
+        """Stop the servers that are new in a refused report: the next one is of the old alone."""
+        old = [one for one in told if one.known and one.phase is not Phase.DRAINING]
+        new = [one for one in told if not one.known and self._is_as_told(one)]
+        for server in new if old else ():
+            self._servers[server.name] = replace(server, refused=True)
+            if server.spec == self._wanted.spec:
+                log.error("nothing changes: server %s goes, and %s stays", server.name, old[0].name)
+                self._wanted = replace(self._wanted, spec=old[0].spec)
+            self._to_look.set()
 
     def _end_as(self, refused: Refused, told: Sequence[Server]) -> None:
         """Who is refused gets nothing new from routers: what runs ends, and so do we."""
@@ -289,9 +308,9 @@ class Agent:
             self._heed(server, Word(server.name, "", routable=False, in_flight=None))
 
     def _heed(self, told: Server, word: Word) -> None:
-        server = self._servers.get(told.name)
-        if server is None or (server.phase, server.since_s) != (told.phase, told.since_s):
+        if not self._is_as_told(told):
             return  # It has changed since its last report: the next answer is about that.
+        server = self._servers[told.name]
         if word.routable and not server.routable:
             log.info("server %s takes calls as %s", server.name, word.worker_id)
             self._to_look.set()
@@ -301,10 +320,15 @@ class Agent:
         self._servers[server.name] = replace(
             server,
             routable=word.routable,
+            known=True,
             told=is_draining,
             in_flight=word.in_flight if is_draining else None,
             fault=word.fault,
         )
+
+    def _is_as_told(self, told: Server) -> bool:
+        server = self._servers.get(told.name)
+        return server is not None and (server.phase, server.since_s) == (told.phase, told.since_s)
 
     def _report(self, server: Server) -> dict[str, Any]:
         spec, place = server.spec, self._places[server.name]

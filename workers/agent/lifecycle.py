@@ -39,10 +39,11 @@ class Phase(StrEnum):
 class Server:
     """A server as it is now. ``since_s`` is when its phase began.
 
-    ``told`` says that the marketplace knows that it drains. ``in_flight`` are the calls that the
-    routers have there, ``running`` those that the server itself reports, None for unknown;
-    ``idle_since_s`` is since when neither says that anything runs. ``fault`` is why the marketplace
-    does not let it take calls.
+    ``known`` says that the marketplace has taken a report of it, ``refused`` that it takes none;
+    ``told`` that it knows that it drains. ``in_flight`` are the calls that the routers have there,
+    ``running`` those that the server itself reports, None for unknown; ``idle_since_s`` is since
+    when neither says that anything runs. ``fault`` is why the marketplace does not let it take
+    calls.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Server:
     phase: Phase
     since_s: float
     routable: bool = False
+    known: bool = False
+    refused: bool = False
     told: bool = False
     in_flight: int | None = None
     running: int | None = None
@@ -126,7 +129,9 @@ def next_steps(servers: Sequence[Server], wanted: Wanted, now_s: float) -> list[
         steps += [Start(free[0], wanted.spec)] if free else []
     may_go = wanted.spec is None or any(s.routable and s.phase is Phase.READY for s in current)
     for server in servers:
-        if server.phase is Phase.DRAINING:
+        if server.refused:
+            steps.append(Stop(server.name, "the marketplace does not take it"))
+        elif server.phase is Phase.DRAINING:
             steps += _drained(server, wanted.drain_s, now_s)
         elif server not in current and server.phase is Phase.STARTING:
             steps.append(Stop(server.name, "it is not wanted any more"))

@@ -12,14 +12,23 @@ from workers.agent.identity import Identity
 TIMEOUT_S = 10.0
 HEARTBEAT_MIN_S, HEARTBEAT_MAX_S = 1.0, 60.0
 ERROR_CHARACTERS = 200
+PROBLEM_TYPE = "application/problem+json"
 
 
 class Unreachable(Exception):
-    """No answer, or one that says that it may go better later."""
+    """No answer of the marketplace, or one that says that it may go better later."""
 
 
 class Refused(Exception):
     """The marketplace does not want this: trying again changes nothing."""
+
+
+class Invalid(Refused):
+    """What was sent is refused, and not who sent it."""
+
+
+REFUSALS = {400: Invalid, 401: Refused, 403: Refused}
+"""By the status of a problem document. Any other answer is a proxy's, or that of a deployment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,7 @@ class Marketplace:
     async def heartbeat(
         self, identity: Identity, host: Host, workers: Sequence[dict[str, Any]]
     ) -> list[Word]:
-        """Report. Raises :class:`Unreachable` or :class:`Refused`."""
+        """Report. Raises :class:`Unreachable`, :class:`Invalid` or :class:`Refused`."""
         headers = {"Authorization": f"Bearer {identity.credential}"}
         answer = await self._post("heartbeat", {**host.told(), "workers": workers}, headers)
         try:
@@ -97,9 +106,9 @@ class Marketplace:
             except ValueError as error:
                 raise Unreachable("its answer is no JSON") from error
         said = f"HTTP {response.status_code}: {_said(response)}"[:ERROR_CHARACTERS]
-        if response.status_code in (408, 429) or response.status_code >= 500:
-            raise Unreachable(said)
-        raise Refused(said)
+        if response.headers.get("content-type", "").startswith(PROBLEM_TYPE):
+            raise REFUSALS.get(response.status_code, Unreachable)(said)
+        raise Unreachable(said)
 
 
 def _word(told: dict[str, Any]) -> Word:

@@ -23,6 +23,9 @@ GANG_SIZE_MAX = 64
 DEVICES_MAX = 1_024
 PORT_MAX = 65_500
 """There must be room for those of further servers."""
+MODEL_CHARACTERS, VERSION_CHARACTERS, URL_CHARACTERS = 200, 80, 300
+"""The marketplace takes no report with more."""
+ADDRESS_CHARACTERS = URL_CHARACTERS - len("http://:65535")
 
 
 class SettingsWrong(Exception):
@@ -119,6 +122,10 @@ def _engine(given: argparse.Namespace) -> EngineSpec:
         raise SettingsWrong(f"--path must look like /inside, not {given.path!r}")
     if given.task in WARM_UPS and not given.rank and not (given.served_name or given.model):
         raise SettingsWrong("--served-name is needed: a first call warms the model up")
+    _at_most("served-name", given.served_name or given.model, MODEL_CHARACTERS)
+    _at_most("model-version", given.model_version, VERSION_CHARACTERS)
+    _at_most("adopt", given.adopt, URL_CHARACTERS)
+    _at_most("advertise and --path", given.advertise + given.path, ADDRESS_CHARACTERS)
     values = {field.name: getattr(given, field.name) for field in fields(EngineSpec)}
     values |= {
         **gang,
@@ -232,6 +239,11 @@ def _within(name: str, value: float, least: float, most: float) -> int | float:
     if not least <= value <= most:
         raise SettingsWrong(f"--{name} must be from {least} to {most}, not {value}")
     return value
+
+
+def _at_most(name: str, text: str, most: int) -> None:
+    if len(text) > most:
+        raise SettingsWrong(f"--{name} may have {most} characters, not {len(text)}")
 
 
 def _gpus(text: str) -> tuple[int, ...]:

@@ -59,6 +59,11 @@ def test_a_new_version_that_does_not_come_up_leaves_the_old_one_alone() -> None:
     assert next_steps([READY], replace(wanted, not_before_s=110.0), 101.0) == []
 
 
+def test_a_new_version_that_the_marketplace_does_not_take_stops_at_once() -> None:
+    new = Server("b", NEW, Phase.READY, 2.0, refused=True)
+    assert next_steps([READY, new], WANTED, 3.0) == [Stop("b", "the marketplace does not take it")]
+
+
 GANG = replace(OLD, gang="big", gang_size=2, rank=1)
 NEXT_GANG = replace(GANG, gang="big-2", model_version="2")
 

@@ -49,6 +49,10 @@ def test_a_file_is_under_the_words(tmp_path: Path) -> None:
         (["--advertise", "https://gpu.example"], "has no {port}"),
         (["--advertise", "https:///{port}"], "--advertise must look like"),
         (["--advertise", "ftp://gpu.example/{port}"], "--advertise must look like"),
+        (["--model-version", "1" * 81], "--model-version may have 80 characters, not 81"),
+        (["--served-name", "m" * 201], "--served-name may have 200"),
+        (["--command", "", "--adopt", f"http://{'x' * 294}"], "--adopt may have 300"),
+        (["--advertise", "gpu", "--path", f"/{'x' * 284}"], "--advertise and --path may have 287"),
     ],
 )
 def test_what_makes_no_sense_is_named(more: list[str], said: str) -> None:
