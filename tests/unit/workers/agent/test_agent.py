@@ -154,3 +154,11 @@ async def test_a_new_version_that_the_marketplace_does_not_take_leaves_the_old_o
         await seen(task, lambda: "a" not in dict(pages.log[-1][1]))
         status, reported = pages.log[-1]
         assert (status, list(dict(reported).values())) == (200, ["ready"])
+
+
+async def test_devices_are_counted_as_they_were_looked_up(tmp_path: Path) -> None:
+    told = 'echo "$CUDA_DEVICE_ORDER $CUDA_VISIBLE_DEVICES"; exec sleep 600'
+    engine = replace(OLD, adopt="", command=("sh", "-c", told))
+    log = tmp_path / "server-a.log"
+    async with running(settings_of(tmp_path, engine, gpus=(1,)), Pages()) as (_, task):
+        await seen(task, lambda: log.exists() and log.read_text() == "PCI_BUS_ID 1\n")
