@@ -8,7 +8,13 @@ from collections.abc import Sequence
 
 from workers.agent.agent import VERSION, Agent
 from workers.agent.hardware import HardwareUnknown, devices_found, fingerprint, processor
-from workers.agent.identity import Identity, StateBroken, identity_read, identity_write
+from workers.agent.identity import (
+    Identity,
+    StateBroken,
+    folder_check,
+    identity_read,
+    identity_write,
+)
 from workers.agent.marketplace import Host, Marketplace, Refused, Unreachable
 from workers.agent.servers import Asked
 from workers.agent.settings import Settings, SettingsWrong, settings_read
@@ -27,7 +33,7 @@ async def serve(settings: Settings, words: Sequence[str]) -> None:
     marketplace, asked = Marketplace(settings.marketplace), Asked(key=settings.server_key)
     try:
         host = Host(devices, fingerprint(devices, cpu, {}), VERSION)
-        identity = await _identity(settings, marketplace, host)
+        identity = await identity_found(settings, marketplace, host)
         log.info("%s, for %s", identity.name, identity.pool)
         agent = Agent(settings, identity, marketplace, asked, devices, cpu)
         loop = asyncio.get_running_loop()
@@ -40,12 +46,14 @@ async def serve(settings: Settings, words: Sequence[str]) -> None:
         await asked.close()
 
 
-async def _identity(settings: Settings, marketplace: Marketplace, host: Host) -> Identity:
+async def identity_found(settings: Settings, marketplace: Marketplace, host: Host) -> Identity:
+    """The one that is kept, or that of a registration. Raises what :func:`main` tells."""
     known = identity_read(settings.state, settings.marketplace)
     if known is not None:
         return known
     if not settings.token:
         raise SettingsWrong("--token is needed: this host is not registered yet")
+    folder_check(settings.state)  # The token works once.
     while True:
         try:
             identity = await marketplace.register(settings.token, settings.name, host)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,11 +42,20 @@ def identity_read(folder: Path, marketplace: str) -> Identity | None:
     return found
 
 
-def identity_write(folder: Path, identity: Identity) -> None:
-    """Whole or not at all. Raises :class:`StateBroken`."""
-    partial = folder / f"{FILE}.new"
+def folder_check(folder: Path) -> None:
+    """Raises :class:`StateBroken` where no identity could be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise StateBroken(f"{folder} cannot be written: {error}") from error
+
+
+def identity_write(folder: Path, identity: Identity) -> None:
+    """Whole or not at all. Raises :class:`StateBroken`."""
+    folder_check(folder)
+    partial = folder / f"{FILE}.new"
+    try:
         partial.unlink(missing_ok=True)
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:

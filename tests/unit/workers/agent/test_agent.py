@@ -14,9 +14,10 @@ import pytest
 from tests.patience import PATIENCE_S
 from workers.agent import agent as deciding
 from workers.agent import marketplace as telling
+from workers.agent.__main__ import identity_found
 from workers.agent.agent import Agent
-from workers.agent.identity import Identity
-from workers.agent.marketplace import PROBLEM_TYPE, Marketplace, Refused
+from workers.agent.identity import Identity, StateBroken
+from workers.agent.marketplace import PROBLEM_TYPE, Host, Marketplace, Refused
 from workers.agent.servers import Asked
 from workers.agent.settings import EngineSpec, Settings
 
@@ -162,3 +163,20 @@ async def test_devices_are_counted_as_they_were_looked_up(tmp_path: Path) -> Non
     log = tmp_path / "server-a.log"
     async with running(settings_of(tmp_path, engine, gpus=(1,)), Pages()) as (_, task):
         await seen(task, lambda: log.exists() and log.read_text() == "PCI_BUS_ID 1\n")
+
+
+async def test_no_token_is_spent_where_the_credential_could_not_be_kept(tmp_path: Path) -> None:
+    asked: list[httpx.Request] = []
+    state = tmp_path / "state"
+    state.symlink_to(tmp_path / "not mounted")
+
+    def register(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        told = {"name": ME.name, "pool": ME.pool, "credential": ME.credential, "heartbeat_s": 5}
+        return httpx.Response(201, json=told)
+
+    marketplace = Marketplace(ME.marketplace, httpx.MockTransport(register))
+    with pytest.raises(StateBroken, match="cannot be written"):
+        await identity_found(settings_of(state), marketplace, Host([], "0" * 16, "1"))
+    await marketplace.close()
+    assert not asked
