@@ -1,7 +1,6 @@
 """The HTTP API: paths to handlers, errors to answers. Other exceptions are logged and give 500."""
 
 import asyncio
-import contextlib
 import logging
 import random
 import secrets
@@ -107,7 +106,6 @@ class API:
         self._forwarder = forwarder
         self._jobs = jobs
         self._trace_share = trace_share
-        self._drained = asyncio.Event()
         self._attribution = Attribution()
         # Ids must differ but may be guessed: asking about a call takes its owner's key.
         self._random_bits = random.Random(secrets.randbits(256)).getrandbits
@@ -130,8 +128,7 @@ class API:
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one call."""
         request_id, _, now_ms = self.new_call()
-        operations = self._operations
-        operations.running += 1
+        self._operations.begin()
         try:
             if exchange.inflow is not None:
                 await self._pass_on(exchange, exchange.inflow, request_id)
@@ -146,9 +143,7 @@ class API:
             fault = InternalError(f"internal error; quote the request id {request_id}")
             self._tell(exchange, fault, request_id)
         finally:
-            operations.running -= 1
-            if operations.draining and not operations.running:
-                self._drained.set()
+            self._operations.end()
 
     def new_call(self) -> tuple[str, float, int]:
         """A new request id, and the current monotonic seconds and Unix milliseconds."""
@@ -164,12 +159,8 @@ class API:
         return error.status, headers, speaker_of(exchange.path).error(error)
 
     async def drain(self, timeout_s: float) -> None:
-        """Fail ``/readyz`` from now on, and wait until no call runs or the time is up."""
-        self._operations.draining = True
-        if self._operations.running:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._drained.wait()
+        """See :meth:`Operations.drain`."""
+        await self._operations.drain(timeout_s)
         self._gateway.stopping = True
 
     async def _handle(self, exchange: Exchange, request_id: str, now_ms: int) -> None:

@@ -259,11 +259,11 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
         """Count a call while it runs. Raises ``RouterBusy``."""
         if self._operations.running >= self._limits.calls_max:
             raise RouterBusy("too many calls are running here, try again", retry_after_s=1)
-        self._operations.running += 1
+        self._operations.begin()
         try:
             yield
         finally:
-            self._operations.running -= 1
+            self._operations.end()
 
     async def _forwarded(
         self, call: InferenceRequest, context: Any

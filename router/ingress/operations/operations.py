@@ -1,6 +1,7 @@
 """Answers for operators: whether the router is alive and ready, its state, and its metrics."""
 
 import asyncio
+import contextlib
 import hmac
 from collections.abc import Callable, Iterable
 
@@ -21,7 +22,10 @@ EVENT_STREAM = "text/event-stream"
 
 
 class Operations:
-    """Answers ``/healthz``, ``/readyz``, ``/metrics`` and ``/admin/state``."""
+    """Answers ``/healthz``, ``/readyz``, ``/metrics`` and ``/admin/state``.
+
+    Each face counts its calls by :meth:`begin` and :meth:`end`.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Operations:
         self._watchers = 0
         self.running = 0
         self.draining = False
+        self._drained = asyncio.Event()
         self._exposition = Exposition(
             RouterCollector(
                 meters,
@@ -59,6 +64,24 @@ class Operations:
                 losses=losses,
             )
         )
+
+    def begin(self) -> None:
+        """A call runs, until :meth:`end`."""
+        self.running += 1
+
+    def end(self) -> None:
+        """A call has ended."""
+        self.running -= 1
+        if self.draining and not self.running:
+            self._drained.set()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Fail ``/readyz`` from now on, and wait until no call runs or the time is up."""
+        self.draining = True
+        if self.running:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._drained.wait()
 
     async def answered(self, exchange: Exchange) -> bool:
         """Answer a ``GET`` if its path is one of these."""

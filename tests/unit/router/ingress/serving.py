@@ -70,6 +70,26 @@ def operations_of(line: Line, limits: Limits) -> Operations:
     )
 
 
+def api_of(
+    line: Line,
+    limits: Limits,
+    operations: Operations,
+    forwarder: Forwarder | None = None,
+    jobs: PassThrough | None = None,
+) -> API:
+    return API(
+        line.gateway,
+        operations,
+        Account(line.gateway, line.recent, line.ledger, forwarder),
+        Idempotency(MemoryIdempotencyStore(time.monotonic), limits),
+        Turns(line.gateway, MemoryResponseStore(time.monotonic), limits, jobs),
+        line.histories,
+        limits=limits,
+        forwarder=forwarder,
+        jobs=jobs,
+    )
+
+
 @contextlib.asynccontextmanager
 async def calling(
     line: Line,
@@ -80,19 +100,7 @@ async def calling(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole API over a line."""
     limits = limits or Limits()
-    account = Account(line.gateway, line.recent, line.ledger, forwarder)
-    idempotency = Idempotency(MemoryIdempotencyStore(time.monotonic), limits)
-    api = API(
-        line.gateway,
-        operations_of(line, limits),
-        account,
-        idempotency,
-        Turns(line.gateway, MemoryResponseStore(time.monotonic), limits, jobs),
-        line.histories,
-        limits=limits,
-        forwarder=forwarder,
-        jobs=jobs,
-    )
+    api = api_of(line, limits, operations_of(line, limits), forwarder, jobs)
     async with (
         serving(api, limits, cors_origins=cors_origins) as port,
         # Nor are the system's certificates read (20 ms).
@@ -105,12 +113,15 @@ async def calling(
 
 @contextlib.asynccontextmanager
 async def calling_grpc(
-    line: Line, limits: Limits, forwarder: Forwarder | None = None
+    line: Line,
+    limits: Limits,
+    forwarder: Forwarder | None = None,
+    operations: Operations | None = None,
 ) -> AsyncIterator[Any]:
     """A stub of the Open Inference Protocol's service over a line."""
     service = InferenceService(
         line.gateway,
-        operations_of(line, limits),
+        operations or operations_of(line, limits),
         limits=limits,
         new_call=lambda: (uuid7(0, 0), time.monotonic(), 0),
         forwarder=forwarder,

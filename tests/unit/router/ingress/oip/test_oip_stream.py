@@ -24,7 +24,7 @@ from router.upstream.oip_grpc import GRPCTransport
 from router.upstream.oip_http import OIPUpstream
 from tests.patience import PATIENCE_S
 from tests.unit.router.ingress.proxy.test_forward import GONE, view_of
-from tests.unit.router.ingress.serving import calling, calling_grpc
+from tests.unit.router.ingress.serving import api_of, calling, calling_grpc, operations_of
 from tests.unit.router.pipeline.line import KEY, PEPPER, Line, in_time, snapshot
 
 pb: Any = service_pb2
@@ -334,6 +334,29 @@ async def test_a_client_that_takes_nothing_holds_its_worker_up_and_stops_it_when
     (record,) = line.records
     assert (record.outcome, record.charge_nano) == ("client_gone", ROWS * ROW_NANO)
     assert line.slots_taken == 0
+
+
+async def test_a_router_that_drains_waits_for_a_call_over_grpc_and_no_longer() -> None:
+    going = asyncio.Event()
+
+    async def held(worker: Decoupled, context: Any) -> None:
+        await going.wait()
+        await worker.tell(context)
+
+    async with working(held) as (worker, line):
+        operations = operations_of(line, LIMITS)
+        async with calling_grpc(line, LIMITS, operations=operations) as stub:
+            stream = stub.ModelStreamInfer(metadata=METADATA)
+            await ask(stream)
+            await in_time(lambda: worker.calls == 1)
+            draining = asyncio.create_task(api_of(line, LIMITS, operations).drain(2 * PATIENCE_S))
+            await in_time(lambda: operations.draining)
+            assert not draining.done()
+            going.set()
+            async with asyncio.timeout(PATIENCE_S):
+                await draining
+            (received,) = await rest_of(stream)
+    assert received.infer_response.raw_output_contents
 
 
 @pytest.mark.parametrize(("script", "ends"), [(three, 3), (breaking, 1), (refusing, 0)])
