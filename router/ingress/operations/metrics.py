@@ -165,14 +165,15 @@ class RouterCollector(Collector):
             limit.add_metric([state.id], state.limit)
             in_flight.add_metric([state.id], len(state.inflight))
             ejected.add_metric([state.id], float(state.ejection.until_s > now_s))
-        labels = ("model", "worker", "pool")
+        labels = ("model", "worker", "pool", "deployment")
         service = _gauges("service_seconds", "Learned service time of a mean request", labels)
         samples = _gauges("service_samples", "Answers that it was learned from", labels)
         for place in scheduler.fleet.endpoints.values():
             endpoint = place.endpoint
             if _is_own(endpoint.worker.id):
                 continue
-            named = [endpoint.deployment.model, place.worker.id, endpoint.pool.name]
+            deployment = endpoint.deployment
+            named = [deployment.model, place.worker.id, endpoint.pool.name, str(deployment.id)]
             service.add_metric(named, place.estimate.seconds)
             samples.add_metric(named, place.estimate.samples)
         error = _gauges("size_log_error", "Error of predicted sizes", ("model",))

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
 from router.pipeline.recorders import meters
@@ -15,7 +16,7 @@ from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from tests.patience import PATIENCE_S
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
-from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, Step
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, Step, snapshot
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -57,6 +58,24 @@ async def test_calls_are_counted_by_how_they_ended() -> None:
     assert found["snapshot_age_seconds"][()] == 0, "nobody has to confirm this catalog"
     assert found["process_open_fds"][()] > 0
     assert found["build"] == {(os.environ.get("ROUTER_BUILD", "plain"),): 1}
+
+
+async def test_no_series_comes_twice_where_two_providers_sell_a_model_on_one_pool() -> None:
+    catalog = snapshot()
+    deployments = tuple(
+        structs.replace(one, pool="one") if one.model == "a/m" else one
+        for one in catalog.deployments
+    )
+    line = Line(
+        FakeUpstream(lambda _: ANSWER), catalog=structs.replace(catalog, deployments=deployments)
+    )
+    async with calling(line) as client:
+        await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        text = (await client.get("/metrics", headers=ADMIN)).text
+    series = [row.rpartition(" ")[0] for row in text.splitlines() if not row.startswith("#")]
+    assert len(set(series)) == len(series)
+    sold = [name for name in series if name.startswith("waypost_router_service_seconds{")]
+    assert len([name for name in sold if 'worker="one-0"' in name]) == 2
 
 
 async def test_the_age_of_the_catalog_begins_again_when_it_is_confirmed(
