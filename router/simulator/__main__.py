@@ -119,7 +119,7 @@ def _capacity(arguments: argparse.Namespace) -> int:
         loads = [float(load) for load in arguments.load.split(",")]
     except ValueError:
         return _refuse("--capacity has workers, routers and regions, as in 1000,100,10")
-    if min(workers // regions, routers // regions, regions) < 1:
+    if regions < 1 or min(workers, routers) < regions:
         return _refuse("each region needs a worker and a router")
     print(f"{arguments.requests:,} requests, seed {arguments.seed}; EMULATED hardware")
     print(CAPACITY_HEAD, flush=True)

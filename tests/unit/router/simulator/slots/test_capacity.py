@@ -1,9 +1,11 @@
 """A fleet is cut into regions that each carry their part of it."""
 
+import sys
 from itertools import starmap
 
 import pytest
 
+from router.simulator.__main__ import main
 from router.simulator.slots.capacity import Layout, carried, layouts
 
 
@@ -22,3 +24,12 @@ def test_what_arrives_grows_with_the_workers(shared: bool) -> None:
     assert large.calls_hz == pytest.approx(2 * small.calls_hz)
     assert small.figures.errors == large.figures.errors == 0
     assert large.figures.answered > 200
+
+
+@pytest.mark.parametrize("asked", ["10,10,0", "10,10,-1", "9,10,10", "10,9,10"])
+def test_a_region_without_a_worker_or_a_router_is_refused_in_one_line(
+    asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["simulator", "--capacity", asked])
+    assert main() == 2
+    assert capsys.readouterr().err == "simulator: each region needs a worker and a router\n"
