@@ -40,6 +40,10 @@ SWEEP_S_MAX = 0.5
 
 TARGETS_MAX = 10_000
 
+UNAVAILABLE = 503
+FULL = "maximum queue size"
+"""Triton says so if it has no room: nothing is wrong with it, nor with the request."""
+
 
 class Target(Struct, frozen=True):
     """A parsed URL. ``line`` is the request from its path to the headers that differ."""
@@ -255,15 +259,15 @@ async def post_for_answer(
 
 async def raise_for_status(connection: Connection) -> None:
     """Raise the error that a status other than 200 stands for."""
-    detail = b""
-    if connection.status in REFUSALS:
+    status, detail = connection.status, b""
+    if status in REFUSALS or status == UNAVAILABLE:
         while len(detail) < DETAIL_BYTES_MAX and (more := await connection.chunk()) is not None:
             detail += more
-        raise _refusal(connection.status, detail)
-    status = connection.status
+    if status in REFUSALS:
+        raise _refusal(status, detail)
     raise UpstreamFailed(
         f"http_{status}",
-        is_fault=status not in NO_FAULT,
+        is_fault=status not in NO_FAULT and FULL.encode() not in detail,
         retry_after_s=_seconds(connection.headers.get(b"retry-after", b"")),
     )
 

@@ -15,7 +15,7 @@ from router.domain.addresses import AddressPolicy
 from router.domain.catalog import Endpoint
 from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
-from router.upstream.http import resolve_allowed
+from router.upstream.http import FULL, resolve_allowed
 from router.upstream.oip_http import HEADER_LENGTH, TRACEPARENT
 
 SCHEME = "grpc://"
@@ -26,9 +26,6 @@ FAILED_ENDS_S = 1.0
 The model still reports that it is done. Triton may crash if that report comes after the stream was
 closed, and always may if it is set to close streams itself (``triton_grpc_error``).
 """
-
-FULL = "maximum queue size"
-"""In an error message this means that the worker has no room, not that the request is wrong."""
 
 REFUSALS = frozenset(
     {
@@ -223,6 +220,6 @@ def _failure(error: grpc.aio.AioRpcError) -> UpstreamFailed | UpstreamRefused:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return UpstreamFailed("timeout")
     if code is grpc.StatusCode.UNAVAILABLE:
-        return UpstreamFailed("connect")
+        return _told(details) if FULL in details else UpstreamFailed("connect")
     reason = f"grpc_{code.name.lower()}"
     return UpstreamFailed(reason, is_fault=code not in NO_FAULT)

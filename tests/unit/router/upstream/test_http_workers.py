@@ -97,6 +97,8 @@ async def resetting(request: web.Request) -> web.Response:
         (replying(500, b"oops"), "http_500", True),
         (replying(429, b""), "http_429", False),
         (replying(404, b""), "http_404", False),
+        (replying(503, b"stopping"), "http_503", True),
+        (replying(503, b'{"error":"[x] Exceeds maximum queue size"}'), "http_503", False),
         (replying(200, b"not json"), "bad_json", True),
         (replying(200, b"[" * 50_000), "answer_too_large", True),
         (replying(200, b"[" * 9_000), "bad_json", True),
