@@ -5,7 +5,9 @@ read, so that a slow client slows its worker down instead of filling memory.
 """
 
 import asyncio
+import contextlib
 import socket
+import struct
 from collections.abc import Callable
 from typing import cast
 
@@ -21,6 +23,11 @@ LOST_S = 5
 """A host that acknowledges nothing for so long is gone: its network may be cut, or its power."""
 KEEPALIVE_FROM_S = 2
 KEEPALIVE_EVERY_S = 1
+WINDOW_BYTES = 32 * 1024
+"""Up to this size, a host takes a request even if its worker does not read yet."""
+
+_TCP_INFO = struct.Struct("=2x2B20xI116xI")
+"""Retransmissions and probes since the last acknowledgement, segments under way, bytes to send."""
 
 
 Origin = tuple[str, str, int]
@@ -44,11 +51,13 @@ class Connection(asyncio.Protocol):
         "_framed",
         "_has_head",
         "_head_bytes",
+        "_is_large",
         "_keep_alive",
         "_loop",
         "_lost",
         "_parser",
         "_paused",
+        "_socket",
         "_transport",
         "_waiter",
         "headers",
@@ -67,9 +76,11 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport
+        self._socket: socket.socket
         self.origin = origin
         self.is_open = False
         self.is_busy = False
+        self._is_large = False
         self._paused = False
         self._begin()
 
@@ -102,6 +113,8 @@ class Connection(asyncio.Protocol):
         """
         self._begin()
         self.is_busy = True
+        if len(request) > WINDOW_BYTES:
+            self._is_large = True
         self._transport.write(request)
         try:
             while not self._has_head:
@@ -158,12 +171,26 @@ class Connection(asyncio.Protocol):
         self.close()
         self._wake()
 
+    def watch_sending(self) -> None:
+        """Leave a worker time to take a large request, as long as its host answers.
+
+        The kernel by itself takes a host that is full for a lost one, though it acknowledges.
+        """
+        if not self._is_large or not self.is_open:
+            return
+        with contextlib.suppress(OSError):  # It may end at this moment.
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            resent, probes, under_way, unsent = _TCP_INFO.unpack(info)
+            self._is_large = bool(under_way or unsent or self._transport.get_write_buffer_size())
+            _end_if_lost(self._socket, 0 if self._is_large and resent + probes <= 1 else LOST_S)
+
     # For the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
-        _notice_lost_host(cast("socket.socket", transport.get_extra_info("socket")))
+        self._socket = cast("socket.socket", transport.get_extra_info("socket"))
+        _notice_lost_host(self._socket)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
@@ -275,4 +302,9 @@ def _notice_lost_host(connected: socket.socket) -> None:
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_FROM_S)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_EVERY_S)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_S * 1_000)
+    _end_if_lost(connected, LOST_S)
+
+
+def _end_if_lost(connected: socket.socket, within_s: int) -> None:
+    """Have the kernel wait so long for what was sent to be taken; 0 is without end."""
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, within_s * 1_000)

@@ -210,6 +210,7 @@ class HTTPClient:
         """End connections that were silent or unused for too long."""
         now_s = self._loop.time()
         for connection in list(self._all):
+            connection.watch_sending()
             quiet_s = now_s - connection.heard_s
             if connection.is_busy:
                 if quiet_s >= self._silence_s and not connection.is_paused:

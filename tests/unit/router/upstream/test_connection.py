@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
-from router.upstream.connection import BUFFER_BYTES_MAX, HEAD_BYTES_MAX
+from router.upstream.connection import BUFFER_BYTES_MAX, HEAD_BYTES_MAX, WINDOW_BYTES
 from router.upstream.http import HTTPClient, header_lines, post_for_answer
 from tests.examples import examples
 from tests.patience import PATIENCE_S
+from tests.unit.router.pipeline.line import in_time
 
 LIMITS = Limits(connect_timeout_s=30)
 SHORT = Limits(silence_timeout_s=0.3, connect_timeout_s=30)
@@ -80,6 +82,14 @@ async def failure_of(
             async with asyncio.timeout(PATIENCE_S):
                 await body_of(client, url)
     return failed.value.reason
+
+
+def ended_after_ms(client: HTTPClient) -> set[int]:
+    """How long the kernel waits for hosts to take what was sent to them; 0 is without end."""
+    return {
+        connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        for connection in client._all
+    }
 
 
 async def test_a_connection_is_kept_for_the_next_call() -> None:
@@ -195,6 +205,36 @@ async def test_a_slow_reader_slows_the_worker_down() -> None:
         assert BUFFER_BYTES_MAX < len(chunk) < 4 * BUFFER_BYTES_MAX
         client.release(connection)
         await asyncio.wait_for(worker.closed.wait(), PATIENCE_S)
+
+
+async def test_a_worker_may_take_its_time_to_read_a_large_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("router.upstream.connection.LOST_S", 1)
+    begins = asyncio.Event()
+
+    async def read_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await begins.wait()
+        await worker.serve(reader, writer)
+
+    worker = Worker(lambda _: OK)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
+    server = await asyncio.start_server(read_late, sock=listening)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    async with HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        # The smaller one fits into this end's kernel, so that nothing is left to write.
+        sizes = 1_000_000, 10_000_000
+        asking = [
+            asyncio.ensure_future(post_for_answer(client, url, b"", bytes(size), BYTES_MAX))
+            for size in sizes
+        ]
+        await asyncio.sleep(3)
+        assert ended_after_ms(client) == {0}
+        begins.set()
+        assert [(await asked)[1] for asked in asking] == [b"ok"] * len(sizes)
+        await in_time(lambda: ended_after_ms(client) == {1_000})
+    server.close()
 
 
 async def test_an_inside_address_is_refused_when_it_is_connected_to() -> None:
