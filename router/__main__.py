@@ -26,6 +26,8 @@ from router.settings import (
 )
 
 GC_THRESHOLDS = 10_000, 20, 50
+LOOKUP_THREADS = 16
+"""libuv looks up names in half of its threads, of which it has four if nobody says otherwise."""
 
 
 def main() -> int:
@@ -39,6 +41,7 @@ def main() -> int:
             return 0
         check_ports(settings)
         calm_garbage_collector()
+        os.environ.setdefault("UV_THREADPOOL_SIZE", str(LOOKUP_THREADS))
         uvloop.run(serve(settings))
     except (SettingsInvalid, Taken, LedgerUnavailable) as error:
         return _refused(error)

@@ -62,7 +62,7 @@ from router.upstream.http import HTTPClient
 from router.upstream.oip_grpc import GRPCTransport
 from router.upstream.oip_http import HTTPTransport, OIPUpstream
 from router.upstream.openai_http import OpenAIUpstream
-from router.upstream.own import EndpointKeys, OwnUpstream
+from router.upstream.own import OWN_LOOKUPS_MAX, EndpointKeys, OwnUpstream
 
 
 class MemoryRecorder:
@@ -247,7 +247,10 @@ async def _own_upstreams(settings: Settings, closing: AsyncExitStack) -> dict[st
     """Those of organisations' own endpoints, which are not where the market's workers may be."""
     limits, networks = settings.limits, settings.endpoint_networks
     client = HTTPClient(
-        limits, AddressPolicy(networks), plain=AddressPolicy(networks, public=False)
+        limits,
+        AddressPolicy(networks),
+        plain=AddressPolicy(networks, public=False),
+        lookups_max=OWN_LOOKUPS_MAX,
     )
     await closing.enter_async_context(client)
     sealed_by = (*settings.endpoint_secrets_keys, settings.key_pepper)

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import ssl
 from functools import lru_cache
 from types import TracebackType
@@ -17,6 +16,7 @@ from router.domain.addresses import AddressPolicy
 from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.connection import Connection, Origin
+from router.upstream.names import LOOKUPS_MAX, Names
 
 REFUSALS = frozenset({400, 413, 415, 422})
 """With these statuses a worker says that the request itself is wrong."""
@@ -30,9 +30,6 @@ RETRY_AFTER_MAX_S = 60.0
 DETAIL_BYTES_MAX = 2_000
 IDLE_S = 30.0
 """How long an unused connection is kept."""
-
-RESOLVED_S = 30.0
-"""How long the addresses of a name are used before they are resolved again."""
 
 SWEEPS = 10
 SWEEP_S_MAX = 0.5
@@ -87,7 +84,8 @@ class HTTPClient:
 
     Only the scheduler's slots limit their number. ``policy`` is asked about the very address that
     is connected to, so that a name cannot mean one host when checked and another when called.
-    ``plain`` is asked instead for a URL that is not ``https``.
+    ``plain`` is asked instead for a URL that is not ``https``. At most ``lookups_max`` names are
+    looked up at once.
     """
 
     def __init__(
@@ -97,14 +95,18 @@ class HTTPClient:
         *,
         plain: AddressPolicy | None = None,
         silence_s: float | None = None,
+        lookups_max: int = LOOKUPS_MAX,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._policies = {"https": policy, "http": plain or policy}
         self._connect_s = limits.connect_timeout_s
+        self._names = Names(
+            {"https": policy, "http": plain or policy},
+            within_s=self._connect_s,
+            at_once_max=lookups_max,
+        )
         self._silence_s = silence_s or limits.silence_timeout_s
         self._idle: dict[Origin, list[Connection]] = {}
         self._all: set[Connection] = set()
-        self._resolved: dict[Origin, tuple[float, list[str]]] = {}
         self._tls: ssl.SSLContext | None = None
         self._sweep_s = min(SWEEP_S_MAX, self._silence_s / SWEEPS)
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
@@ -157,6 +159,7 @@ class HTTPClient:
     ) -> None:
         """End every connection."""
         self._sweeper.cancel()
+        self._names.close()
         for connection in list(self._all):
             connection.close()
 
@@ -165,9 +168,8 @@ class HTTPClient:
         tls = self._tls_context() if scheme == "https" else None
         try:
             async with asyncio.timeout(self._connect_s):
-                addresses = await self._addresses(origin)
                 error: OSError = OSError("no address")
-                for address in addresses:
+                for address in await self._names.of(origin):
                     try:
                         _, connection = await self._loop.create_connection(
                             lambda: Connection(self._loop, origin, self._lost),
@@ -186,16 +188,6 @@ class HTTPClient:
         except OSError as failed:
             error = failed
         raise UpstreamFailed("connect", type(error).__name__) from error
-
-    async def _addresses(self, origin: Origin) -> list[str]:
-        """The addresses of a name, from a recent look-up if there is one."""
-        known = self._resolved.get(origin)
-        now_s = self._loop.time()
-        if known is None or known[0] < now_s:
-            scheme, host, port = origin
-            addresses = await resolve_allowed(self._policies[scheme], host, port)
-            known = self._resolved[origin] = (now_s + RESOLVED_S, addresses)
-        return known[1]
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
@@ -220,26 +212,6 @@ class HTTPClient:
         for idle in self._idle.values():
             idle[:] = [connection for connection in idle if connection.is_open]
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
-
-
-async def resolve_allowed(policy: AddressPolicy, host: str, port: int) -> list[str]:
-    """The addresses of a name that the policy allows.
-
-    Raises ``UpstreamFailed`` if there is none or the name is invalid, ``OSError`` if it is unknown.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        raise UpstreamFailed("bad_url", "a worker's host is no name") from error
-    allowed = [
-        address
-        for address in dict.fromkeys(str(info[4][0]) for info in found)
-        if policy.allows(address)
-    ]
-    if not allowed:
-        raise UpstreamFailed("address_refused", "see ROUTER_UPSTREAM_NETWORKS")
-    return allowed
 
 
 async def post_for_answer(

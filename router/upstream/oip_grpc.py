@@ -15,7 +15,8 @@ from router.domain.addresses import AddressPolicy
 from router.domain.catalog import Endpoint
 from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
-from router.upstream.http import FULL, resolve_allowed
+from router.upstream.http import FULL
+from router.upstream.names import resolve_allowed
 from router.upstream.oip_http import HEADER_LENGTH, TRACEPARENT
 
 SCHEME = "grpc://"

@@ -11,6 +11,10 @@ from router.upstream.anthropic_http import VERSION
 from router.upstream.http import HTTPClient, raise_for_status
 
 KEYS_MAX = 10_000
+OWN_LOOKUPS_MAX = 4
+"""How many names of endpoints are looked up at once: the rest of the router's threads for that are
+left to the market's workers, whatever a customer's name servers do."""
+
 MODELS = "/v1/models"
 UNAUTHORIZED, BROKEN = 401, 500
 HIDDEN = "•••"
