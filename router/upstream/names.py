@@ -80,7 +80,7 @@ class Names:
         scheme, host, port = origin
         await self._room.acquire()
         try:
-            return await resolve_allowed(self._policies[scheme], host, port)
+            return await _resolve(self._policies[scheme], host, port)
         finally:
             self._room.release()
 
@@ -95,8 +95,7 @@ class Names:
             self._known.pop(origin, None)
 
 
-async def resolve_allowed(policy: AddressPolicy, host: str, port: int) -> list[str]:
-    """See :meth:`Names.of`."""
+async def _resolve(policy: AddressPolicy, host: str, port: int) -> list[str]:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)

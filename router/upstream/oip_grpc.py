@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -15,11 +16,12 @@ from router.domain.addresses import AddressPolicy
 from router.domain.catalog import Endpoint
 from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
-from router.upstream.http import FULL
-from router.upstream.names import resolve_allowed
+from router.upstream.connection import Origin
+from router.upstream.http import FULL, TARGETS_MAX
+from router.upstream.names import Names
 from router.upstream.oip_http import HEADER_LENGTH, TRACEPARENT
 
-SCHEME = "grpc://"
+SCHEME = "grpc"
 END: Any = grpc.aio.EOF
 FAILED_ENDS_S = 1.0
 """How long a stream goes on after its model has failed.
@@ -27,6 +29,9 @@ FAILED_ENDS_S = 1.0
 The model still reports that it is done. Triton may crash if that report comes after the stream was
 closed, and always may if it is set to close streams itself (``triton_grpc_error``).
 """
+
+FORMER_S = 600.0
+"""How long calls go on that a worker has begun at an address which its name has no more."""
 
 REFUSALS = frozenset(
     {
@@ -49,8 +54,9 @@ class GRPCTransport:
 
     def __init__(self, limits: Limits, policy: AddressPolicy) -> None:
         self._limits = limits
-        self._policy = policy
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._names = Names({SCHEME: policy}, within_s=limits.connect_timeout_s)
+        self._channels: dict[str, tuple[str, grpc.aio.Channel]] = {}
+        self._closing: set[asyncio.Future[None]] = set()
         self._decoupled: set[tuple[str, str]] = set()
 
     async def infer(
@@ -60,7 +66,7 @@ class GRPCTransport:
         try:
             answer = await self._called(endpoint.worker.url, message, _metadata(headers))
         except grpc.aio.AioRpcError as error:
-            raise _failure(error) from error
+            raise self._failed(endpoint.worker.url, error) from error
         try:
             rest_body, header_length = oip.response_to_rest(answer, wants_binary)
         except (oip.TensorsInvalid, UnicodeDecodeError) as error:
@@ -87,7 +93,7 @@ class GRPCTransport:
                 answer = await self._called(url, message, metadata)
             except grpc.aio.AioRpcError as error:
                 if not _is_decoupled(error):
-                    raise _failure(error) from error
+                    raise self._failed(url, error) from error
                 self._decoupled.add(place)
             else:
                 answer.parameters[oip.FINAL].bool_param = True
@@ -99,7 +105,10 @@ class GRPCTransport:
 
     async def close(self) -> None:
         """Close every channel."""
-        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+        self._names.close()
+        for closing in self._closing:
+            closing.cancel()
+        await asyncio.gather(*(channel.close() for _, channel in self._channels.values()))
         self._channels.clear()
 
     async def _called(self, url: str, message: Any, metadata: tuple[tuple[str, str], ...]) -> Any:
@@ -130,39 +139,59 @@ class GRPCTransport:
                 begun = True
                 yield response.infer_response
         except grpc.aio.AioRpcError as error:
-            raise _ended(_failure(error), begun) from error
+            raise _ended(self._failed(url, error), begun) from error
         except TimeoutError as error:
             raise UpstreamFailed("timeout") from error
         finally:
             call.cancel()
 
     async def _channel(self, url: str) -> grpc.aio.Channel:
-        """A channel to the checked address, not to what the name may mean later."""
-        if url not in self._channels:
-            target = await self._target(url)
-            if url not in self._channels:  # Another call may have made it meanwhile.
-                self._channels[url] = grpc.aio.insecure_channel(
-                    target,
-                    options=[
-                        ("grpc.max_receive_message_length", self._limits.answer_bytes_max),
-                        ("grpc.max_send_message_length", -1),
-                        ("grpc.enable_retries", 0),
-                        *oip.flow_control(self._limits.grpc_ahead_bytes),
-                    ],
-                )
-        return self._channels[url]
-
-    async def _target(self, url: str) -> str:
-        """``address:port`` of a URL. Raises ``UpstreamFailed``."""
-        host, _, port = url.removeprefix(SCHEME).rpartition(":")
-        if not (url.startswith(SCHEME) and port.isdecimal()):
-            raise UpstreamFailed("bad_url", "a gRPC worker's URL is grpc://host:port")
+        """A channel to a checked address, not to what the name may mean later."""
+        origin = _origin(url)
         try:
-            async with asyncio.timeout(self._limits.connect_timeout_s):
-                found = await resolve_allowed(self._policy, host.strip("[]"), int(port))
+            addresses = await self._names.of(origin)
         except OSError as error:
             raise UpstreamFailed("connect", type(error).__name__) from error
-        return f"[{found[0]}]:{port}" if ":" in found[0] else f"{found[0]}:{port}"
+        kept = self._channels.get(url)
+        if kept is not None:
+            if kept[0] in addresses:
+                return kept[1]
+            self._leave(kept[1])
+        address, port = addresses[0], origin[2]
+        channel = grpc.aio.insecure_channel(
+            f"[{address}]:{port}" if ":" in address else f"{address}:{port}",
+            options=[
+                ("grpc.max_receive_message_length", self._limits.answer_bytes_max),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.enable_retries", 0),
+                *oip.flow_control(self._limits.grpc_ahead_bytes),
+            ],
+        )
+        self._channels[url] = address, channel
+        return channel
+
+    def _leave(self, channel: grpc.aio.Channel) -> None:
+        """Close a channel once its calls have ended."""
+        closing = asyncio.ensure_future(channel.close(FORMER_S))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def _failed(self, url: str, error: grpc.aio.AioRpcError) -> UpstreamFailed | UpstreamRefused:
+        """What a status means for the call; the worker may be at another address now."""
+        failure = _failure(error)
+        if isinstance(failure, UpstreamFailed) and failure.reason == "connect":
+            self._names.doubt(_origin(url))
+        return failure
+
+
+@lru_cache(TARGETS_MAX)
+def _origin(url: str) -> Origin:
+    """The parts of a URL. Raises ``UpstreamFailed``."""
+    scheme, _, place = url.partition("://")
+    host, _, port = place.rpartition(":")
+    if scheme != SCHEME or not port.isdecimal():
+        raise UpstreamFailed("bad_url", "a gRPC worker's URL is grpc://host:port")
+    return SCHEME, host.strip("[]"), int(port)
 
 
 def _request(
