@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.loadgen.plan import PlanInvalid, plan_of
+from marketplace.benchmarks.loadgen.plan import PlanInvalid, over_workers, plan_of
 from marketplace.benchmarks.models import (
     Benchmark,
     Profile,
@@ -46,7 +46,8 @@ def benchmark_request(
 ) -> Benchmark:
     """Queue a benchmark; a job runs it when the pool is free.
 
-    ``settings`` are fields of :class:`.loadgen.plan.Plan` over the task's defaults.
+    ``settings`` are fields of :class:`.loadgen.plan.Plan` over the task's defaults. Without loads
+    among them a deployment gets the task's for each of its workers.
     A worker's deployment is found when it is not given. Raises ``ValidationError``.
     """
     if target not in Target.values:
@@ -70,8 +71,11 @@ def benchmark_request(
     if worker and deployment and worker.pool_id != deployment.pool_id:
         # The pool, the right to measure and the profile are the deployment's.
         raise ValidationError({"worker": _("Choose a worker of its deployment's pool.")})
-    if not workers_of(model, deployment=deployment, worker=worker):
+    workers = workers_of(model, deployment=deployment, worker=worker)
+    if not workers:
         raise ValidationError({"worker": _("There is no ready worker to measure there.")})
+    if target == Target.DEPLOYMENT and "loads" not in (settings or {}):
+        plan = over_workers(plan, len(workers))
     _room_for_one_more(model, deployment)
     benchmark = Benchmark(
         model=model,

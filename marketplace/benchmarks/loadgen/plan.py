@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
@@ -22,6 +22,9 @@ TASKS = (
 LOADS_MAX = 16
 LOAD_MAX = 4_096.0
 SAMPLES_MAX = 100_000
+OFFLINE_TURNS_MIN = 2
+"""Requests of an offline point for each that it keeps in flight: fewer than its load are no such
+load."""
 IN_FLIGHT_MAX = 4_096
 """Most requests at once that a server scenario may pile up; beyond it they wait in the load's own
 process, and it shows in their latency."""
@@ -96,6 +99,11 @@ class Plan:
         _within("rows", self.rows, 1, ROWS_MAX)
         _within("seed", self.seed, 0, SEED_MAX)
 
+    def samples_at(self, load: float) -> float:
+        """How many samples a point has at least."""
+        turns = OFFLINE_TURNS_MIN if self.scenario == "offline" else 0
+        return max(self.samples_min, turns * load)
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON can carry it; :func:`plan_of` reads it back."""
         return {**asdict(self), "loads": list(self.loads)}
@@ -136,6 +144,17 @@ def plan_of(task: str, settings: Mapping[str, Any]) -> Plan:
     for name, value in chosen.items():
         chosen[name] = _typed(name, value, str(known[name]))
     return Plan(**chosen)
+
+
+def over_workers(plan: Plan, workers: int) -> Plan:
+    """The plan with its loads for each of so many workers that are called in turn.
+
+    One request alone stays: a slot can be kept free for it. Rates are not multiplied.
+    """
+    if plan.scenario not in {"multi_stream", "offline"}:
+        return plan
+    loads = {1.0, *(min(load * workers, LOAD_MAX) for load in plan.loads)}
+    return replace(plan, loads=tuple(sorted(loads)))
 
 
 def _typed(name: str, value: Any, wanted: str) -> Any:

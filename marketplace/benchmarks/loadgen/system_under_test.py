@@ -219,7 +219,7 @@ def _settings(plan: Plan, load: float, rate_hz: float) -> Any:
     settings.max_duration_ms = round(plan.seconds_max * 1e3)
     # A query of the multi-stream scenario has ``load`` samples.
     per_query = load if plan.scenario == "multi_stream" else 1
-    settings.min_query_count = max(1, round(plan.samples_min / per_query))
+    settings.min_query_count = max(1, round(plan.samples_at(load) / per_query))
     settings.qsl_rng_seed = settings.sample_index_rng_seed = plan.seed
     settings.schedule_rng_seed = plan.seed
     settings.single_stream_target_latency_percentile = plan.percentile

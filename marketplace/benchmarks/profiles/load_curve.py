@@ -131,20 +131,25 @@ def profile_of(
     )
     knee = knee_of(sound)
     # Measured, not interpolated: nothing is promised between two points.
-    met_hz = max((p.throughput_hz for p in sound if p.within >= plan.percentile), default=0.0)
+    met = [point for point in sound if point.within >= plan.percentile]
     return ProfileFigures(
         service_ms=round(service.alone_ms, 4),
         batch_curve=[[n, factor] for n, factor in service.curve],
         slots=_at_once(knee, workers) if knee else 0,
-        capacity_hz=round(met_hz / workers, 4),
-        throughput_hz=round(max(p.throughput_hz for p in sound) / workers, 4),
-        tokens_per_s=round(max(p.tokens_per_s for p in sound) / workers, 2),
+        capacity_hz=round(max((p.throughput_hz / _busy(p, workers) for p in met), default=0.0), 4),
+        throughput_hz=round(max(p.throughput_hz / _busy(p, workers) for p in sound), 4),
+        tokens_per_s=round(max(p.tokens_per_s / _busy(p, workers) for p in sound), 2),
         samples=sum(point.samples for point in sound),
     )
 
 
 def _at_once(point: PointFigures, workers: int) -> int:
     return max(1, round(point.load / workers))
+
+
+def _busy(point: PointFigures, workers: int) -> float:
+    """How many workers had a request: no more than there were requests."""
+    return min(workers, point.load)
 
 
 def _meets(plan: Plan, sample: Sample) -> bool:

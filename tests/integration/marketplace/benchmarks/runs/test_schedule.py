@@ -36,6 +36,26 @@ def test_the_night_measures_each_deployment_once(shop: Shop) -> None:
     assert nightly_request() == []
 
 
+def test_the_night_reaches_the_slots_of_every_worker(shop: Shop) -> None:
+    for number in range(1, 8):
+        Worker.objects.create(
+            worker_id=f"fast-{number}",
+            pool=shop.deployment.pool,
+            url="http://127.0.0.1:9",
+            protocol="openai",
+            slots=8,
+        )
+    (asked,) = nightly_request()
+    assert asked.plan.loads == (1, 8, 16, 32, 64)
+    chosen = benchmark_request(
+        model=shop.model,
+        target="deployment",
+        deployment=shop.deployment,
+        settings={"loads": [3]},
+    )
+    assert chosen.plan.loads == (3,)
+
+
 def test_what_is_new_is_measured_once_and_again_when_it_changes(shop: Shop) -> None:
     (asked,) = lacking_request()
     assert (asked.trigger, asked.reason) == ("change", "never measured")

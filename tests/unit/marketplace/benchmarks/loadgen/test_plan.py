@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.benchmarks.loadgen.plan import DEFAULTS, TASKS, PlanInvalid, plan_of
+from marketplace.benchmarks.loadgen.plan import (
+    DEFAULTS,
+    LOAD_MAX,
+    TASKS,
+    PlanInvalid,
+    over_workers,
+    plan_of,
+)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -41,6 +48,21 @@ def test_every_task_has_a_plan_that_is_valid_and_survives_json(task: str) -> Non
 def test_what_is_wrong_with_a_plan_is_said(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(PlanInvalid, match=said):
         plan_of("chat", settings)
+
+
+def test_requests_at_once_are_for_each_worker_and_rates_are_not() -> None:
+    assert over_workers(plan_of("vision", {}), 8).loads == (1, 8, 16, 32, 64)
+    assert over_workers(plan_of("vision", {}), 1) == plan_of("vision", {})
+    assert over_workers(plan_of("vision", {}), 2_000).loads == (1, 2_000, 4_000, LOAD_MAX)
+    for scenario in ("server", "single_stream"):
+        plan = plan_of("vision", {"scenario": scenario})
+        assert over_workers(plan, 8) == plan
+
+
+def test_an_offline_point_has_enough_requests_to_be_of_its_load() -> None:
+    plan = plan_of("image", {})
+    assert [plan.samples_at(load) for load in (1, 4, 32)] == [16, 16, 64]
+    assert plan_of("image", {"scenario": "server"}).samples_at(32) == 16
 
 
 @given(

@@ -78,6 +78,13 @@ def test_a_profile_is_of_one_of_several_workers() -> None:
     assert found.throughput_hz == pytest.approx(4 / 11 * 1e3 / 2, rel=1e-3)
 
 
+def test_fewer_requests_than_workers_keep_only_so_many_of_them_busy() -> None:
+    points = points_of({1: 100, 2: 100, 4: 100, 8: 100})
+    found = profile_of(plan_of("vision", {}), points, workers=16, slots=4)
+    assert found is not None
+    assert (found.throughput_hz, found.capacity_hz) == (10, 10)
+
+
 def test_rates_and_too_few_samples_make_no_profile() -> None:
     server = plan_of("tabular", {"scenario": "server"})
     assert profile_of(server, points_of({1: 10}), workers=1, slots=4) is None
