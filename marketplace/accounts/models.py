@@ -159,7 +159,8 @@ class Guarded(models.Model):
 
 GUARD_FIELDS = ("guard_model", "guard_inputs", "guard_answers", "guard_passes")
 PLATFORM_PREFIX = "waypost-"
-"""Slugs of the platform's own organisations, such as the one that pays for benchmarks."""
+"""Slugs of the platform's own organisations, such as the one that pays for benchmarks. Public
+figures leave out their calls (``usage/sql/deployments.sql``)."""
 
 
 class Organisation(Masking, Guarded, RateLimited):

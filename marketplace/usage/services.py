@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from django.db.models import Max, Q, Sum
 from django.utils import timezone
 
-from marketplace.accounts.models import ApiKey
+from marketplace.accounts.models import PLATFORM_PREFIX, ApiKey, Organisation
 from marketplace.usage.models import (
     DeploymentRollup,
     ModelFigures,
@@ -50,11 +50,17 @@ def rollups_rebuild(start: datetime, until: datetime) -> int:
 
 @transaction.atomic
 def figures_compute() -> int:
-    """Store each public model's latencies over the last day; returns how many models."""
+    """Store each public model's latencies over the last day; returns how many models.
+
+    As in ``sql/deployments.sql`` the platform's own calls are left out: they are benchmarks.
+    """
     now = timezone.now()
     hour = now.replace(minute=0, second=0, microsecond=0)
     whole = UsageRollup.objects.filter(span=Span.HOUR, starts_at__gte=hour - FIGURES_WINDOW)
-    whole = whole.exclude(model__startswith=OWN_MARK)
+    platform = Organisation.objects.filter(slug__startswith=PLATFORM_PREFIX)
+    whole = whole.exclude(model__startswith=OWN_MARK).exclude(
+        organisation_id__in=list(platform.values_list("pk", flat=True))
+    )
     rows = whole.filter(outcome=Outcome.COMPLETED)
     faults = {
         row["model"]: row

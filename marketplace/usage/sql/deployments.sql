@@ -1,5 +1,6 @@
 -- Sums over all customers' calls by deployment, for public pages. A job makes them from
--- usage_rollup, so that they cost settlement nothing.
+-- usage_rollup, so that they cost settlement nothing. The platform is no customer: its calls are
+-- benchmarks.
 
 -- Rebuild the hours and days that begin at these times or later; returns the number of rows.
 -- placed: a worker of the deployment got the call. faults: that worker failed it, before or after
@@ -34,6 +35,7 @@ BEGIN
          OR (span = 'day' AND starts_at >= p_days_from))
     -- What organisations list for themselves alone is named ~organisation/slug, and is not public.
     AND model NOT LIKE '~%'
+    AND organisation_id NOT IN (SELECT id FROM accounts_organisation WHERE slug LIKE 'waypost-%')
   GROUP BY model, span, starts_at, deployment_id;
   GET DIAGNOSTICS v_made = ROW_COUNT;
   RETURN v_made;

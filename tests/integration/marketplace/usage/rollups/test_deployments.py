@@ -9,10 +9,19 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from marketplace.accounts.models import Organisation
 from marketplace.accounts.services import organisation_list_apps
+from marketplace.benchmarks.runs.platform_account import ORGANISATION
 from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.usage.app_rankings import app_rankings_compute
-from marketplace.usage.models import AppRollup, DeploymentRollup, ModelFigures, ModelRanking, Span
+from marketplace.usage.models import (
+    AppRollup,
+    DeploymentRollup,
+    ModelFigures,
+    ModelRanking,
+    Span,
+    UsageRollup,
+)
 from marketplace.usage.rankings import rankings_compute
 from marketplace.usage.rollups.deployments import measured_by, measured_sum, rollups_in
 from marketplace.usage.services import (
@@ -34,9 +43,9 @@ def called(shop: Shop, *, age_ms: int = 0, **values: object) -> None:
     settle(
         record(
             account_id=shop.customer_account.pk,
-            organisation_id=shop.organisation.pk,
             provider_account_id=shop.provider_account.pk,
             **{
+                "organisation_id": shop.organisation.pk,
                 "created_at_ms": int(time.time() * 1000) - age_ms,
                 "deployment_id": shop.deployment.pk,
                 "ttft_ms": 10.0,
@@ -111,6 +120,17 @@ def test_rankings_are_of_their_windows(shop: Shop) -> None:
     month = ModelRanking.objects.get(window="30d")
     assert (month.tokens, month.completed) == (27, 3)
     assert month.ttft_ms_p50 == pytest.approx(10, rel=0.42)
+
+
+def test_benchmarks_are_no_customers_calls(shop: Shop) -> None:
+    platform = Organisation.objects.create(slug=ORGANISATION, name="Waypost benchmarks")
+    called(shop, organisation_id=platform.pk)
+    assert UsageRollup.objects.exists()
+    deployment_rollups_compute()
+    rankings_compute()
+    figures_compute()
+    for kept in (DeploymentRollup, ModelRanking, ModelFigures):
+        assert not kept.objects.exists(), kept
 
 
 def test_apps_are_ranked_by_completed_calls_unless_their_organisation_wants_none(
