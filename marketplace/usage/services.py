@@ -35,7 +35,8 @@ BACKFILL = timedelta(days=90)
 
 @transaction.atomic
 def rollups_rebuild(start: datetime, until: datetime) -> int:
-    """Rebuild the rollups of these days (UTC); returns how many calls they count.
+    """Rebuild the rollups of these days (UTC), and the sums by deployment from the first one on;
+    returns how many calls the days count.
 
     Settlement waits meanwhile. ``ValueError`` for days whose calls were detached: only their
     rollups are left.
@@ -45,7 +46,9 @@ def rollups_rebuild(start: datetime, until: datetime) -> int:
         raise ValueError(f"calls before {kept:%Y-%m-%d} were taken out: their rollups stay")
     with connection.cursor() as cursor:
         cursor.execute("SELECT usage_rollup_rebuild(%s, %s)", [start, until])
-        return int(cursor.fetchone()[0])
+        counted = int(cursor.fetchone()[0])
+    deployment_rollups_compute(look_back=timezone.now() - start)
+    return counted
 
 
 @transaction.atomic
@@ -119,12 +122,14 @@ def keys_used() -> int:
 def deployment_rollups_compute(*, look_back: timedelta = LOOK_BACK) -> int:
     """Update the sums by deployment and delete hours older than `HOURS_KEPT`.
 
-    Returns the number of rows written. The first run goes back by `BACKFILL`.
+    Returns the number of rows written. Goes back to the newest hour that is there if that is longer
+    ago: the job may have been down. The first run goes back by `BACKFILL`.
     """
     now = timezone.now()
-    if not DeploymentRollup.objects.exists():
-        look_back = BACKFILL
-    edges = edges_of(now, look_back)
+    # Hours come before days, of which the newest is there when no hour is kept any more.
+    sums = DeploymentRollup.objects.order_by("-span", "-starts_at")
+    newest = sums.values_list("starts_at", flat=True).first()
+    edges = edges_of(now, max(look_back, now - newest if newest else BACKFILL))
     hours, days = max(edges[Span.HOUR], now - HOURS_KEPT), edges[Span.DAY]
     DeploymentRollup.objects.filter(span=Span.HOUR, starts_at__lt=now - HOURS_KEPT).delete()
     with connection.cursor() as cursor:

@@ -63,6 +63,11 @@ def last_day() -> list[DeploymentRollup]:
     return rollups_in(["author/slug"], window_of({"range": "24h"}, datetime.now(UTC)))
 
 
+def sums_of_days() -> list[int]:
+    days = DeploymentRollup.objects.filter(span=Span.DAY).order_by("starts_at")
+    return list(days.values_list("calls", flat=True))
+
+
 def test_sums_tell_faults_from_what_no_worker_got(shop: Shop) -> None:
     for outcome in ("completed", "completed", "worker_failed", "truncated", "client_gone"):
         called(shop, outcome=outcome)
@@ -106,7 +111,28 @@ def test_old_hours_go_and_their_days_stay(shop: Shop) -> None:
     assert [row.span for row in DeploymentRollup.objects.all()] == [Span.DAY]
     DeploymentRollup.objects.update(span=Span.HOUR)
     deployment_rollups_compute()
-    assert not DeploymentRollup.objects.exists()
+    assert [row.span for row in DeploymentRollup.objects.all()] == [Span.DAY]
+
+
+def test_what_was_called_while_the_job_was_down_is_counted(shop: Shop) -> None:
+    called(shop, age_ms=5 * 24 * HOUR_MS)
+    deployment_rollups_compute()
+    called(shop, age_ms=4 * 24 * HOUR_MS)
+    called(shop)
+    deployment_rollups_compute()
+    assert sums_of_days() == [1, 1, 1]
+
+
+def test_rebuilding_a_day_brings_back_its_sums(shop: Shop) -> None:
+    called(shop, age_ms=5 * 24 * HOUR_MS)
+    called(shop)
+    deployment_rollups_compute()
+    begun = timezone.now() - timedelta(days=5)
+    DeploymentRollup.objects.filter(starts_at__lt=begun + timedelta(days=1)).delete()
+    deployment_rollups_compute()
+    assert sums_of_days() == [1]
+    rollups_rebuild(begun, begun + timedelta(hours=1))
+    assert sums_of_days() == [1, 1]
 
 
 def test_rankings_are_of_their_windows(shop: Shop) -> None:
