@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from marketplace.accounts.models import Organisation
 from marketplace.usage.models import AppRanking, AppRollup, RankingWindow, Span
+from marketplace.usage.turns import turn_wait
 from marketplace.usage.windows import Window, window_of
 
 RANKED_MAX = 500
@@ -20,6 +21,7 @@ HOURS_KEPT = timedelta(days=8)
 @transaction.atomic
 def app_rankings_compute() -> int:
     """Rank applications anew in all windows; returns how many were ranked."""
+    turn_wait(AppRanking)
     now, ranked = timezone.now(), 0
     AppRanking.objects.all().delete()
     AppRollup.objects.filter(span=Span.HOUR, starts_at__lt=now - HOURS_KEPT).delete()

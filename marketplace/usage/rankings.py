@@ -19,6 +19,7 @@ from marketplace.usage.models import (
 from marketplace.usage.rollups.deployments import CELL_BITS
 from marketplace.usage.rollups.latency import percentile
 from marketplace.usage.rollups.selectors import histograms
+from marketplace.usage.turns import turn_wait
 from marketplace.usage.windows import Window, edges_of, window_of
 
 
@@ -49,6 +50,7 @@ def rankings_compute(*, afresh: bool = False) -> int:
     Reads what may still change, and of the rest one sum of each model. That is made anew when the
     window moves on, or ``afresh``: after sums of long ago changed.
     """
+    turn_wait(ModelRanking)
     now, ranked = timezone.now(), 0
     ModelRanking.objects.all().delete()
     for name in RankingWindow:

@@ -18,6 +18,7 @@ from marketplace.usage.partitions import id_floor
 from marketplace.usage.rollups.deployments import FAULTS, PLACED
 from marketplace.usage.rollups.selectors import figures_by
 from marketplace.usage.selectors import calls_kept_since
+from marketplace.usage.turns import turn_wait
 from marketplace.usage.windows import LOOK_BACK, edges_of
 from router.domain.catalog import OWN_MARK
 from router.domain.outcome import Outcome
@@ -57,6 +58,7 @@ def figures_compute() -> int:
 
     As in ``sql/deployments.sql`` the platform's own calls are left out: they are benchmarks.
     """
+    turn_wait(ModelFigures)
     now = timezone.now()
     hour = now.replace(minute=0, second=0, microsecond=0)
     whole = UsageRollup.objects.filter(span=Span.HOUR, starts_at__gte=hour - FIGURES_WINDOW)

@@ -24,10 +24,12 @@ def _somebody_waits() -> bool:
 
 
 @contextlib.contextmanager
-def meanwhile(work: Callable[[], Any], *, locked: QuerySet[Any]) -> Iterator[list[Any]]:
+def meanwhile(
+    work: Callable[[], Any], *, locked: QuerySet[Any] | Callable[[], Any]
+) -> Iterator[list[Any]]:
     """Within: `work` waits, in a session of its own, for rows that this transaction has locked.
 
-    Yields a list that has its result afterwards.
+    Or for what a function has locked. Yields a list that has its result afterwards.
     """
     results: list[Any] = []
 
@@ -39,7 +41,9 @@ def meanwhile(work: Callable[[], Any], *, locked: QuerySet[Any]) -> Iterator[lis
 
     thread = threading.Thread(target=run)
     with transaction.atomic():
-        if locked.model is Account:
+        if not isinstance(locked, QuerySet):
+            locked()
+        elif locked.model is Account:
             for account in locked:
                 account_lock(account=account)
         else:
