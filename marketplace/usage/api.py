@@ -20,9 +20,15 @@ from marketplace.usage.models import OUTCOMES, UsageEvent
 from marketplace.usage.partitions import id_floor
 from marketplace.usage.rollups.summary import GROUPS, summary_of
 from marketplace.usage.selectors import usage_of
-from marketplace.usage.windows import CUSTOM, DAYS_MAX, DEFAULT, RANGES, filters_of, window_of
-
-ID_MAX = 2**63 - 1
+from marketplace.usage.windows import (
+    CUSTOM,
+    DAYS_MAX,
+    DEFAULT,
+    ID_MAX,
+    RANGES,
+    filters_of,
+    window_of,
+)
 
 
 class TermsSerializer(serializers.Serializer[Any]):

@@ -27,8 +27,8 @@ HOURLY_MAX = timedelta(days=2)
 STEPS = {Span.HOUR: timedelta(hours=1), Span.DAY: timedelta(days=1)}
 DAYS_MAX = 1_100
 """The most points of a chart: three years of days."""
-ID_DIGITS_MAX = 19
-"""Longer numbers are no row's id."""
+ID_MAX = 2**63 - 1
+"""Larger numbers are no row's id."""
 LOOK_BACK = timedelta(hours=1)
 """Calls usually settle within it, so sums of this hour and the one before are made anew."""
 YEARS = range(1970, 9999)
@@ -90,8 +90,8 @@ def filters_of(query: Mapping[str, str]) -> dict[str, Any]:
     if (outcome := query.get("outcome")) in set(Outcome):
         filters["outcome"] = outcome
     for name, kept_as in (("key", "key_id"), ("member", "user_id")):
-        if (value := query.get(name, "")).isdecimal() and len(value) < ID_DIGITS_MAX:
-            filters[kept_as] = int(value)
+        if (value := _id(query.get(name, ""))) is not None:
+            filters[kept_as] = value
     return filters
 
 
@@ -109,6 +109,14 @@ def edges_of(now: datetime, look_back: timedelta = LOOK_BACK) -> dict[Span, date
 def _floor(at: datetime, span: Span) -> datetime:
     at = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     return at if span is Span.HOUR else at.replace(hour=0)
+
+
+def _id(text: str) -> int | None:
+    # Before it is read: Python refuses numbers of thousands of digits.
+    if not text.isdecimal() or len(text) > len(str(ID_MAX)):
+        return None
+    value = int(text)
+    return value if value <= ID_MAX else None
 
 
 def _day(text: str) -> datetime | None:

@@ -1,5 +1,6 @@
 """Sums over an organisation's calls in a window, by time and by group; for page and API."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -59,10 +60,10 @@ class Summary:
 
 
 def summary_of(organisation: Organisation, window: Window, *, by: str, **filters: Any) -> Summary:
-    """The summary; ``by`` is a key of `GROUPS`. At most five queries, and one for names."""
+    """The summary; ``by`` is a key of `GROUPS`. At most six queries, and one for names."""
     all_rollups = rollups_of(organisation.pk, window, **filters)
     fewest = fewest_rollups_of(organisation.pk, window, **filters)
-    by_time = figures_by(fewest, "starts_at", ttft=False)
+    by_time = figures_by(fewest, "starts_at")
     field = GROUPS[by][0]
     groups = figures_by(
         fewest if field in CALLER_FIELDS else all_rollups, field, latencies_of=GROUPS_MAX
@@ -70,9 +71,6 @@ def summary_of(organisation: Organisation, window: Window, *, by: str, **filters
     names = names_of(organisation, by)
     ordered = list(groups.items())
     totals = figures_sum(list(by_time.values()))
-    if len(ordered) <= GROUPS_MAX:
-        # Only then is the time to first byte of all groups known; by time it costs another query.
-        totals = replace(totals, ttft=figures_sum(list(groups.values())).ttft)
     return Summary(
         totals=totals,
         steps=[Step(at, by_time.get(at, Figures())) for at in window.points],
@@ -80,8 +78,18 @@ def summary_of(organisation: Organisation, window: Window, *, by: str, **filters
             Group(str(value), _name(by, value, names), figures)
             for value, figures in ordered[:GROUPS_MAX]
         ],
-        others=figures_sum([figures for _value, figures in ordered[GROUPS_MAX:]]),
+        others=_others(totals, list(groups.values())),
         others_count=max(len(ordered) - GROUPS_MAX, 0),
+    )
+
+
+def _others(totals: Figures, groups: list[Figures]) -> Figures:
+    """The groups after `GROUPS_MAX`, whose latencies are not read: the rest of the totals'."""
+    shown = figures_sum(groups[:GROUPS_MAX])
+    return replace(
+        figures_sum(groups[GROUPS_MAX:]),
+        ttft=Counter(totals.ttft) - Counter(shown.ttft),
+        total=Counter(totals.total) - Counter(shown.total),
     )
 
 

@@ -61,6 +61,33 @@ def test_groups_and_others_add_up_to_the_totals(shop: Shop, owner: Client, by: s
         assert sum(step["figures"][name] for step in found["steps"]) == found["totals"][name], name
 
 
+def test_every_part_of_a_summary_with_calls_has_its_latencies(shop: Shop, owner: Client) -> None:
+    for i in range(GROUPS_MAX):
+        settled_call(shop, model=f"author/m{i}", streamed=True)
+    # Of equal charges, names decide.
+    settled_call(shop, model="author/z", streamed=True, ttft_ms=80.0, total_ms=90.0)
+    found = owner.get("/api/v1/usage/summary?organisation=acme").json()
+    (step,) = [step["figures"] for step in found["steps"] if step["figures"]["calls"]]
+    others = found["others"]
+    for figures in (step, found["totals"]):
+        assert figures["ttft_ms_p50"] == pytest.approx(10, rel=0.42)
+        assert figures["total_ms_p50"] == pytest.approx(30, rel=0.42)
+    assert (found["others_count"], others["calls"]) == (1, 1)
+    assert others["ttft_ms_p50"] == pytest.approx(80, rel=0.42)
+    assert others["total_ms_p99"] == pytest.approx(90, rel=0.42)
+
+
+@pytest.mark.parametrize("name", ["key", "member"])
+def test_the_largest_id_is_a_filter_as_any_other(shop: Shop, owner: Client, name: str) -> None:
+    settled_call(shop)
+    query = f"/api/v1/usage/summary?organisation=acme&{name}="
+    assert owner.get(f"{query}{2**63 - 1}").json()["totals"]["calls"] == 0
+    assert owner.get(f"{query}{2**63}").status_code == 400
+    assert owner.get(f"/usage?{name}={2**63 - 1}").context["totals"].calls == 0
+    for none in (2**63, "9" * 5_000):
+        assert owner.get(f"/usage?{name}={none}").context["totals"].calls == 1
+
+
 def test_refused_calls_are_shown_by_reason(shop: Shop, owner: Client) -> None:
     now = timezone.now()
     hour = now.replace(minute=0, second=0, microsecond=0)
