@@ -70,7 +70,7 @@ AUDITED: Mapping[str, Audited] = {
     "presets.Preset": Audited("organisation_id", ("created_at", "created_by")),
     "providers.Listing": Audited("provider.organisation_id", ("created_at", "updated_at")),
     "routing.Policy": Audited(without=("created_at",)),
-    "routing.RouteTuning": Audited(without=("updated_at",)),
+    "routing.RouteTuning": Audited(without=("updated_at", "looked_at")),
     "webhooks.WebhookSecret": Audited("organisation_id", ("created_at", "sealed")),
 }
 

@@ -1,9 +1,10 @@
 """Automatic tuning: folds telemetry into profiles, and proposes policies."""
 
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -62,6 +63,10 @@ LIVE_TTL = timedelta(hours=6)
 BENCHMARK_EVERY = timedelta(hours=6)
 COOL_DOWN = timedelta(hours=1)
 """The wait after a dismissal or rollback before the same field is proposed again."""
+ROUND_SECONDS_MAX = 50.0
+"""A round begins with no further route then: one may still take a minute, and the round's task is
+killed after two."""
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 log = logging.getLogger(__name__)
 
@@ -100,20 +105,29 @@ def _since_measured(
 
 
 def proposals_make() -> list[Trial]:
-    """Review open proposals, then make at most one for each route that is on and has none open."""
+    """Review open proposals, then make at most one for each route that is on and has none open.
+
+    The route that was looked at longest ago goes first. What a round has no time for
+    (`ROUND_SECONDS_MAX`) is so the first of the next one.
+    """
+    begun_s = time.monotonic()
     proposals_review()
     made: list[Trial] = []
-    for model in _models_served():
-        tuning = tuning_of(model)
+    routes = [(model, tuning_of(model)) for model in _models_served()]
+    for model, tuning in sorted(routes, key=lambda route: route[1].looked_at or NEVER):
         busy = Trial.objects.filter(policy__model=model, policy__state__in=OPEN).exists()
         if tuning.mode == Mode.OFF or busy:
             continue
+        # Noted before: a look that has its process killed was one too.
+        RouteTuning.objects.filter(pk=tuning.pk).update(looked_at=timezone.now())
         try:
             trial = propose_weights(model, tuning) or propose_by_replay(model, tuning)
         except ValidationError as refused:  # A person was quicker, or the step changes nothing.
             log.warning("nothing is proposed for %s: %s", model, refused)
-            continue
+            trial = None
         made += [trial] if trial else []
+        if time.monotonic() - begun_s > ROUND_SECONDS_MAX:
+            break
     return made
 
 
@@ -165,6 +179,9 @@ def propose_by_replay(model: AIModel, tuning: RouteTuning) -> Trial | None:
         gain = best(policy_value(policy), arrivals, proving.replay_on(model, tuning.slo_ms))
     except ValueError as unknown:  # None of its workers has a profile yet.
         log.info("no replay of %s: %s", model, unknown)
+        return None
+    except TimeoutError:
+        log.warning("no replay of %s within %g s", model, proving.CANDIDATES_SECONDS_MAX)
         return None
     if gain is None or _tried_lately(model, gain.field):
         return None

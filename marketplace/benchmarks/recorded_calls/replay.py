@@ -4,7 +4,7 @@ What is read of a call is its time, its size and its organisation: prompts and a
 recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -125,16 +125,18 @@ def replay(
     *,
     slo_ms: float,
     seed: int,
+    done: Callable[[Figures], None] = lambda _: None,
 ) -> list[Figures]:
     """Simulate each policy with the same arrivals; the first tenth of a run is not counted.
 
-    Raises ``ValueError`` without arrivals or machines.
+    ``done`` gets each policy's figures, and may raise. Raises ``ValueError`` without arrivals or
+    machines.
     """
     if not arrivals or not machines:
         raise ValueError("there is nothing to replay: no arrivals, or no machines")
     scenario = Scenario("replay", "recorded arrivals", tuple(machines), (), slo_ms)
     simulated = [msgspec.structs.replace(policy, model=MODEL) for policy in policies]
-    return compare(scenario, simulated, len(arrivals), seed, recorded=arrivals)
+    return compare(scenario, simulated, len(arrivals), seed, recorded=arrivals, done=done)
 
 
 def _calls(model: AIModel, since: datetime, until: datetime) -> QuerySet[UsageEvent]:

@@ -40,6 +40,8 @@ class RouteTuning(models.Model):
         default=200, validators=[MinValueValidator(50), MaxValueValidator(1_000_000)]
     )
     updated_at = models.DateTimeField(auto_now=True)
+    looked_at = models.DateTimeField(null=True, editable=False)
+    """When automatic tuning last began to look for a proposal."""
 
     class Meta:
         ordering = ["model"]

@@ -1,5 +1,6 @@
 """Replays recorded calls under policies: for candidates of automatic tuning, and for proposals."""
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -54,6 +55,8 @@ CALLS_MAX = 3_000
 SEEDS = (1, 2, 3)
 SECONDS_MAX = 20.0
 """The time limit, as a person may wait; a dozen workers take two seconds. One seed must fit."""
+CANDIDATES_SECONDS_MAX = 40.0
+"""That of all replays for a route's candidates, for which nobody waits."""
 FIGURES = ("mean_ms", "p99_ms", "good")
 
 
@@ -65,11 +68,19 @@ def arrivals_lately(model: AIModel) -> list[Arrival]:
 
 
 def replay_on(model: AIModel, slo_ms: float) -> Replay:
-    """A function that replays arrivals on the route's fleet, as its profiles describe it."""
+    """A function that replays arrivals on the route's fleet, as its profiles describe it.
+
+    It raises ``TimeoutError`` once its replays together have taken `CANDIDATES_SECONDS_MAX`.
+    """
     machines = fleet_now(model).machines
+    begun_s = time.monotonic()
+
+    def tick(_: Figures) -> None:
+        if time.monotonic() - begun_s > CANDIDATES_SECONDS_MAX:
+            raise TimeoutError
 
     def run(arrivals: Sequence[Arrival], policies: Sequence[Policy], seed: int) -> list[Figures]:
-        return replay(arrivals, machines, policies, slo_ms=slo_ms, seed=seed)
+        return replay(arrivals, machines, policies, slo_ms=slo_ms, seed=seed, done=tick)
 
     return run
 

@@ -18,6 +18,7 @@ from marketplace.tuning.proofs import proving
 from marketplace.tuning.proofs.proof import Lack, Proof, Says, Trust
 from marketplace.tuning.services import canary_start, tuning_of, tuning_set
 from marketplace.tuning.telemetry import Window, placed_since
+from router.domain.catalog import Policy as PolicyValue
 from tests.integration.marketplace.recorded import lived
 from tests.integration.marketplace.shop import Shop, signed_in
 from tests.integration.marketplace.tuning.looping import calls, no_replay, proposed
@@ -220,6 +221,17 @@ def test_a_version_that_is_published_during_the_replay_is_not_replaced_unseen(
     with pytest.raises(ValidationError, match="published in the meantime"):
         proposed(shop)
     assert not Trial.objects.exists()
+
+
+def test_replays_of_candidates_that_take_too_long_propose_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived(shop, count=600, load=0.3)
+    monkeypatch.setattr(proving, "CANDIDATES_SECONDS_MAX", -1.0)
+    replay = proving.replay_on(shop.model, 1_000.0)
+    with pytest.raises(TimeoutError):
+        replay(proving.arrivals_lately(shop.model), [PolicyValue(0, 0, "")], 1)
+    assert loop.propose_by_replay(shop.model, tuning_of(shop.model)) is None
 
 
 def test_a_replay_that_never_ends_is_unknown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Rounds of automatic tuning: open proposals, partial failures, and missing traffic."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,6 +125,25 @@ def test_a_proposal_that_is_refused_does_not_end_the_round(
     monkeypatch.setattr(loop, "propose_weights", refuses)
     assert tasks.propose() == 0
     assert tried == [shop.model.name, second.name]
+
+
+def test_a_route_that_takes_a_whole_round_is_not_the_first_of_the_next_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now_s=0.0)
+    looked: list[str] = []
+
+    def slow(model: AIModel, tuning: RouteTuning) -> None:
+        looked.append(model.name)
+        clock.now_s += loop.ROUND_SECONDS_MAX + 1
+
+    second = another_route(shop)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
+    monkeypatch.setattr(loop, "_models_served", lambda: [shop.model, second])
+    monkeypatch.setattr(loop, "propose_by_replay", slow)
+    for _ in range(3):
+        tasks.propose()
+    assert looked == [shop.model.name, second.name, shop.model.name]
 
 
 # --- steps ---------------------------------------------------------------------------------------
