@@ -125,7 +125,8 @@ class LocalScaler:
 
 def _environment(token: str) -> dict[str, str]:
     """An environment without the secrets of this one."""
-    kept = {"PATH", "HOME", "LANG", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"}
+    devices = {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}
+    kept = {"PATH", "HOME", "LANG", "PYTHONPATH", "LD_LIBRARY_PATH"} | devices
     return {name: value for name, value in os.environ.items() if name in kept} | {
         "WAYPOST_WORKER_TOKEN": token
     }

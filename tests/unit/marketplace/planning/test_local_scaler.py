@@ -74,3 +74,21 @@ def test_an_agent_drains_for_as_long_as_it_is_waited_for(
     credential.touch()
     found._start()
     assert started[0][-4:] == ["--drain-s", "1", "--drain-s", "900"], "the last one counts"
+
+
+def test_an_agent_counts_the_devices_as_the_scaler_does_and_knows_no_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    for name, value in {**told, "WAYPOST_SECRET_KEY": "s"}.items():
+        monkeypatch.setenv(name, value)
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(local.subprocess, "Popen", lambda _, *, env, **__: started.append(env))
+    found = scaler(1.0)
+    found.folder = tmp_path
+    credential = tmp_path / "fast-scaled-0" / local.CREDENTIAL
+    credential.parent.mkdir()
+    credential.touch()
+    found._start()
+    assert told.items() <= started[0].items()
+    assert "WAYPOST_SECRET_KEY" not in started[0]
