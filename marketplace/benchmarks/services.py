@@ -58,19 +58,7 @@ def benchmark_request(
         plan = plan_of(model.task, {**(settings or {}), "scenario": str(scenario)})
     except PlanInvalid as error:
         raise ValidationError({"settings": str(error)}) from error
-    if target == Target.WORKER:
-        if worker is None:
-            raise ValidationError({"worker": _("Choose the worker to measure.")})
-        deployment = deployment or deployment_of(model, worker)
-    if target == Target.ROUTE:
-        deployment = worker = None
-    elif deployment is None or deployment.version.model_id != model.pk:
-        raise ValidationError({"deployment": _("Choose a deployment of this model.")})
-    if target == Target.DEPLOYMENT:
-        worker = None
-    if worker and deployment and worker.pool_id != deployment.pool_id:
-        # The pool, the right to measure and the profile are the deployment's.
-        raise ValidationError({"worker": _("Choose a worker of its deployment's pool.")})
+    deployment, worker = _measured(model, target, deployment, worker)
     workers = workers_of(model, deployment=deployment, worker=worker)
     if not workers:
         raise ValidationError({"worker": _("There is no ready worker to measure there.")})
@@ -91,6 +79,26 @@ def benchmark_request(
     )
     job_ask(benchmark)
     return benchmark
+
+
+def _measured(
+    model: AIModel, target: Target | str, deployment: Deployment | None, worker: Worker | None
+) -> tuple[Deployment | None, Worker | None]:
+    """What of the two a benchmark of this target is about. Raises ``ValidationError``."""
+    if target == Target.ROUTE:
+        return None, None
+    if target == Target.WORKER:
+        if worker is None:
+            raise ValidationError({"worker": _("Choose the worker to measure.")})
+        deployment = deployment or deployment_of(model, worker)
+    if deployment is None or deployment.version.model_id != model.pk:
+        raise ValidationError({"deployment": _("Choose a deployment of this model.")})
+    if target == Target.DEPLOYMENT:
+        return deployment, None
+    if worker and worker.pool_id != deployment.pool_id:
+        # The pool, the right to measure and the profile are the deployment's.
+        raise ValidationError({"worker": _("Choose a worker of its deployment's pool.")})
+    return deployment, worker
 
 
 def _room_for_one_more(model: AIModel, deployment: Deployment | None) -> None:

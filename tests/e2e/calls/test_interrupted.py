@@ -114,7 +114,7 @@ def test_back_in_the_catalog_shows_what_is_filtered(page: Page, local_stack: Loc
     page.wait_for_url("**task=chat**")
     page.get_by_role("combobox", name="Kind").select_option("real")
     page.wait_for_url("**kind=real**")
-    # The address changes first, then the page is asked for: a key pressed in between is the old page's.
+    # The address changes before the page does: a key pressed in between is the old page's.
     with page.expect_event("load"):
         page.go_back()
     assert "kind=real" not in page.url
