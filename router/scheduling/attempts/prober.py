@@ -6,7 +6,7 @@ from math import inf
 from router.domain.catalog import OWN
 from router.scheduling.attempts.sending import Sender
 from router.scheduling.decisions import Probe
-from router.scheduling.fleet.probing import DOUBT_S, TRAFFIC_S
+from router.scheduling.fleet.probing import DOUBT_S, INTERVAL_S, TRAFFIC_S
 from router.scheduling.fleet.worker import WorkerState
 
 SWEEP_S = 0.1
@@ -47,5 +47,8 @@ def _is_due(worker: WorkerState, now_s: float) -> bool:
         return now_s >= probes.asked_s + DOUBT_S
     if worker.endpoints[0].endpoint.deployment.provider == OWN:
         return False  # It is somebody's server, or an account with a limit: asked only if in doubt.
-    is_idle = not worker.inflight and now_s >= probes.due_s()
-    return is_idle and any(state.estimate.samples for state in worker.endpoints)
+    if worker.inflight or now_s < probes.heard_s + INTERVAL_S:
+        return False
+    is_straggler = any(state.service.is_straggler for state in worker.endpoints)
+    is_due = now_s >= probes.due_s(is_straggler=is_straggler)
+    return is_due and any(state.estimate.samples for state in worker.endpoints)

@@ -8,9 +8,12 @@ from router.domain.catalog import EngineCurve
 from router.scheduling.estimates.batch_curve import BatchCurve
 from router.scheduling.estimates.estimate import SMOOTHING, ServiceEstimate
 from router.scheduling.estimates.sharing import Sharing
+from router.scheduling.estimates.slowdown import Slowdown
 from router.scheduling.worker_models.engine_speed import EngineSpeed
 
 POOL_SMOOTHING = 0.02
+STRAGGLING = 1.5
+"""A worker that takes this many times longer than its deployment's workers is a straggler."""
 
 
 class Looking:
@@ -62,7 +65,7 @@ class Service:
     ``curve`` is how they depend on concurrency. ``generates`` says whether answers have tokens.
     """
 
-    __slots__ = ("curve", "estimate", "generates", "shared", "worker")
+    __slots__ = ("curve", "estimate", "generates", "shared", "slowdown", "worker")
 
     def __init__(
         self,
@@ -80,7 +83,13 @@ class Service:
         self.estimate = ServiceEstimate(
             shared.estimate.seconds if shared.estimate.samples else prior_s
         )
+        self.slowdown = Slowdown()
         shared.unmeasured.add(self)
+
+    @property
+    def is_straggler(self) -> bool:
+        """Whether it is much slower than the deployment's workers together."""
+        return self.estimate.seconds > STRAGGLING * self.shared.estimate.seconds
 
     def benchmarked(self, prior_s: float) -> None:
         """The deployment has another benchmark, which takes effect at once."""

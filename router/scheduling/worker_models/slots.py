@@ -12,6 +12,7 @@ from router.contracts.engines.engine_report import EngineReport
 from router.contracts.word import Load
 from router.scheduling.estimates.censored import RESIDUAL_FLOOR, evidence
 from router.scheduling.estimates.estimate import FLOOR_S, RECOVERY_SMOOTHING, SMOOTHING, shrunk
+from router.scheduling.estimates.slowdown import SLOWED_SMOOTHING
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.bookings import Bookings
 from router.scheduling.worker_models.service import Service
@@ -98,7 +99,11 @@ class SlotRun(Run):
         relative = service_s / self.expected_s
         # Before the endpoint's speed is known, the duration says nothing of sizes.
         shown = relative * work if service.estimate.samples else 0.0
-        smoothing = RECOVERY_SMOOTHING if silent and relative < 1 / SLOWED else SMOOTHING
+        smoothing = SMOOTHING
+        if silent and relative < 1 / SLOWED:
+            smoothing = RECOVERY_SMOOTHING
+        elif service.slowdown.shows(relative, self.started_s, now_s):
+            smoothing = SLOWED_SMOOTHING
         service.observe(service_s, work * self._factor, smoothing)
         return shown
 

@@ -12,7 +12,12 @@ from router.scheduling.attempts.endings import ALIVE, ANSWERED, FAILED, Ending
 from router.scheduling.attempts.sending import PROBE_TIMEOUT_S
 from router.scheduling.decisions import Cancel, Dispatch, Eject, Probe
 from router.scheduling.fleet.ejection import PAUSE_MAX_S, PAUSE_S
-from router.scheduling.fleet.probing import INTERVAL_MAX_S, INTERVAL_S, ProbeClock
+from router.scheduling.fleet.probing import (
+    INTERVAL_MAX_S,
+    INTERVAL_S,
+    STRAGGLER_INTERVAL_MAX_S,
+    ProbeClock,
+)
 from router.scheduling.scheduler import Scheduler
 from tests.examples import examples
 from tests.unit.router.scheduling.fleets import (
@@ -250,6 +255,32 @@ def test_intervals_do_not_grow_without_bound() -> None:
     for _ in range(100):
         clock.probed(0.0, 1.0)
     assert clock.due_s() == INTERVAL_MAX_S
+
+
+def test_a_worker_that_is_slower_than_its_like_is_asked_every_few_seconds() -> None:
+    """Others are asked ever more rarely. This one is missed, and nobody calls it."""
+    like = [endpoint(name, service_ms=100, deployment=7) for name in ("slow", "b", "c")]
+    made = scheduler(*like)
+    now_s = 0.0
+    for number in range(60):
+        for name, took_s in (("slow", 0.4), ("b", 0.1), ("c", 0.1)):
+            attempt = place(made, f"{name}{number}", name, now_s=now_s)
+            now_s += took_s
+            made.ended(attempt, ANSWERED, now_s)
+    asked = {name: list[float]() for name in ("slow", "b", "c")}
+    for step in range(1_200):
+        at_s = now_s + step / 10
+        if not step % 50:
+            # Traffic goes on elsewhere: without any, nobody is asked.
+            made.arrive(ticket(f"t{step}", "elsewhere"), at_s)
+        for probe in probes(made.tick(at_s)):
+            asked[probe.endpoint.worker.id].append(at_s)
+            made.ended(
+                probe, ANSWERED, at_s + (0.04 if probe.endpoint.worker.id == "slow" else 0.01)
+            )
+    last = {name: times[-1] - times[-2] for name, times in asked.items()}
+    assert last["slow"] == pytest.approx(STRAGGLER_INTERVAL_MAX_S, abs=0.2)
+    assert last["b"] > 4 * STRAGGLER_INTERVAL_MAX_S
 
 
 def test_a_client_that_is_served_by_an_ejected_worker_lets_it_back_in() -> None:
