@@ -12,6 +12,7 @@ from aiohttp import web
 from django.test import override_settings
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "author/slug"}
+SENTENCE = "The sea is wide"
 REQUEST_ID = "01976d2c-0000-7000-8000-000000000001"
 HEADERS = {
     "x-request-id": REQUEST_ID,

@@ -20,11 +20,6 @@ SENTENCE = "The sea is wide <b>"
 REQUEST_ID = UUID("01976d2c-0000-7000-8000-000000000001")
 
 
-@pytest.fixture(scope="module")
-def shop(opened_shop: Shop) -> Shop:
-    return opened_shop
-
-
 @pytest.fixture
 def member(shop: Shop, db: None) -> Client:
     return signed_in(shop.owner)
