@@ -18,7 +18,7 @@ from router.ingress.faces.openai import parse_call
 from router.ingress.faces.responses.request import read_request
 from router.ports.upstream import StreamPart, UpstreamFailed
 from router.upstream.responses import ResponseEvents, responses_body
-from tests.unit.router.ingress.faces.speaking import (
+from tests.unit.router.ingress.faces.responses.speaking import (
     SEARCH,
     THOUGHT,
     Speaker,

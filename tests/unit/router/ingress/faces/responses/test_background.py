@@ -12,8 +12,8 @@ from aiohttp import web
 
 from router.ingress.proxy.pass_through import PassThrough
 from router.settings import Limits
-from tests.unit.router.ingress.faces.test_responses import client_of
-from tests.unit.router.ingress.faces.test_turns import OTHERS_KEY, Heard, shared
+from tests.unit.router.ingress.faces.responses.test_turns import OTHERS_KEY, Heard, shared
+from tests.unit.router.ingress.faces.responses.wire import client_of
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import KEY, Line
 

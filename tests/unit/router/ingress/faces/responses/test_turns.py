@@ -16,7 +16,7 @@ from router.domain.request import InferenceRequest
 from router.ports.responses import Turn
 from router.ports.upstream import Answer, StreamPart
 from router.settings import Limits
-from tests.unit.router.ingress.faces.test_responses import chunk, client_of, usage_chunk
+from tests.unit.router.ingress.faces.responses.wire import chunk, client_of, usage_chunk
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import ACCOUNT, KEY, PEPPER, USED, Line, snapshot
 

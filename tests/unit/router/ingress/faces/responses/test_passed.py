@@ -13,7 +13,7 @@ from router.ingress.faces.responses.answer import ResponseStream
 from router.ingress.faces.responses.request import Request
 from router.ingress.faces.responses.resource import Resource
 from tests.unit.router.ingress.faces.one_model import AUTH, NAME, Served, served
-from tests.unit.router.ingress.faces.speaking import (
+from tests.unit.router.ingress.faces.responses.speaking import (
     SEARCH,
     THOUGHT,
     USAGE,
