@@ -3,32 +3,18 @@
 import itertools
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from marketplace.planning.models import WhatIf
 from marketplace.shared.jobs import together
-from marketplace.shared.jobs.kinds import job_kinds
 from marketplace.shared.jobs.models import JobState
-from marketplace.shared.jobs.services import Run, job_ask
+from marketplace.shared.jobs.services import Run
 from marketplace.shared.jobs.together import Together
+from tests.integration.marketplace.shared.jobs.working import ask, kind_changes
 from tests.integration.marketplace.shop import Shop
 from tests.patience import PATIENCE_S
-from workers import celery_app  # noqa: F401 # registers all kinds
-
-
-def ask(shop: Shop) -> WhatIf:
-    job = WhatIf(model=shop.model, question={}, asked_by=shop.owner)
-    job_ask(job)
-    return job
-
-
-def kind_changes(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
-    kind = replace(job_kinds[WhatIf], **changes)
-    monkeypatch.setitem(job_kinds, WhatIf, kind)
-    return kind
 
 
 def test_jobs_run_side_by_side_and_one_that_comes_meanwhile_too(
