@@ -28,7 +28,7 @@ from router.contracts.record import CandidateRecord, Candidates
 from router.domain.pricing import Price
 from router.pipeline.holds.counting import TOLERANCE
 from tests.integration.marketplace.ledger import record, settle
-from tests.integration.marketplace.routing.test_topology import Routers
+from tests.integration.marketplace.routing.topology.hearing import Routers
 from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.usefixtures("kept_shop")
