@@ -16,8 +16,8 @@ from router.upstream.http import HTTPClient
 from router.upstream.messages_answer import MessageEvents, completion_of_message
 from router.upstream.messages_request import MAX_TOKENS, messages_body
 from router.upstream.own import EndpointKeys
-from tests.unit.router.upstream.test_http_workers import serving
 from tests.unit.router.upstream.test_own import KEY, LIMITS, SEALED_BY, chat, sealed
+from tests.unit.router.upstream.workers import serving
 
 TOOL = {
     "type": "function",

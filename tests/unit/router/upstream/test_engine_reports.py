@@ -12,7 +12,7 @@ from router.ports.upstream import UpstreamFailed
 from router.settings import Limits
 from router.upstream.engine_reports import MetricsReports
 from router.upstream.http import HTTPClient
-from tests.unit.router.upstream.test_http_workers import Handler, replying, serving
+from tests.unit.router.upstream.workers import Handler, replying, serving
 
 LIMITS = Limits(engine_poll_timeout_s=30, engine_poll_bytes_max=1_000)
 GOOD = b"vllm:num_requests_running{} 3\nvllm:num_requests_waiting{} 1\n"

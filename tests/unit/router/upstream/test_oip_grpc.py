@@ -15,7 +15,7 @@ from router.ports.upstream import UpstreamFailed
 from router.settings import Limits
 from router.upstream.oip_grpc import GRPCTransport
 from tests.patience import PATIENCE_S
-from tests.unit.router.upstream.test_http_workers import endpoint
+from tests.unit.router.upstream.workers import endpoint
 
 pb: Any = service_pb2
 pb_grpc: Any = service_pb2_grpc

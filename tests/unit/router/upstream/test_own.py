@@ -21,7 +21,7 @@ from router.upstream.http import HTTPClient
 from router.upstream.openai_http import OpenAIUpstream
 from router.upstream.own import HIDDEN, EndpointKeys, OwnUpstream
 from tests.unit.router.ingress.reading import parse_call
-from tests.unit.router.upstream.test_http_workers import serving
+from tests.unit.router.upstream.workers import serving
 
 KEY, NEXT_KEY = "sk-of-acme-0123456789", "sk-of-acme-next-012345"
 SEALED_BY = b"k" * 32

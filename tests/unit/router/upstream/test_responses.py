@@ -26,7 +26,7 @@ from tests.unit.router.ingress.faces.responses.speaking import (
     item_events,
     text_events,
 )
-from tests.unit.router.upstream.test_http_workers import endpoint
+from tests.unit.router.upstream.workers import endpoint
 
 PLACE = endpoint("http://x", upstream_model="up")
 

@@ -22,7 +22,7 @@ from router.upstream.openai_http import OpenAIUpstream
 from tests.patience import PATIENCE_S
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, snapshot
-from tests.unit.router.upstream.test_http_workers import serving as serving_workers
+from tests.unit.router.upstream.workers import serving as serving_workers
 
 ID = "0192-ab"
 
