@@ -3,7 +3,7 @@
 import functools
 
 from marketplace.catalog.models import Worker
-from tests.integration.marketplace.agents.test_agents import READY, beat, registered
+from tests.integration.marketplace.agents.reporting import READY, beat, registered
 from tests.integration.marketplace.locks import meanwhile
 from tests.integration.marketplace.shop import Shop
 

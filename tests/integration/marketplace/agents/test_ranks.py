@@ -6,18 +6,8 @@ from rest_framework.test import APIClient
 from marketplace.agents.models import Agent
 from marketplace.agents.services import agent_revoke
 from marketplace.catalog.models import Pool, Worker
-from tests.integration.marketplace.agents.test_agents import (
-    RANKS,
-    READY,
-    beat,
-    gang,
-    is_routed,
-    registered,
-    shop,
-)
+from tests.integration.marketplace.agents.reporting import RANKS, READY, beat, is_routed, registered
 from tests.integration.marketplace.shop import Shop
-
-__all__ = ["gang", "shop"]
 
 pytestmark = pytest.mark.django_db
 
