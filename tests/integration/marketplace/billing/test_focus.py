@@ -17,7 +17,7 @@ from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.billing.invoices.months import Month
 from marketplace.billing.invoices.selectors import charges
 from marketplace.catalog.models import Offer
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop, signed_in
 

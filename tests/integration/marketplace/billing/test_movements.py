@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from marketplace.billing.models import Account
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.ledger import USD, credit_grant, post_at, record, settle
 from tests.integration.marketplace.shop import Shop
 

@@ -11,7 +11,7 @@ from django.test import Client
 
 from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create, organisation_create
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.usefixtures("kept_shop")

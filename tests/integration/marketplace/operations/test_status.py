@@ -14,7 +14,7 @@ from marketplace.operations.tasks import beat_of_control
 from marketplace.shared.jobs.periodic import Queue
 from marketplace.usage.services import deployment_rollups_compute
 from router.domain.outcome import Outcome
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Offer, Pool, Provider
 from marketplace.storefront.browse.filters import filters_of
 from marketplace.usage.services import figures_compute
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.ledger import as_owner
 from tests.integration.marketplace.shop import Shop
 

@@ -15,7 +15,7 @@ from marketplace.usage.rankings import rankings_compute
 from marketplace.usage.rollups.deployments import Measured
 from marketplace.usage.services import LOOK_BACK_FAR, deployment_rollups_compute
 from tests.bench.generate.__main__ import main as generate
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.storefront.test_browse import add_model
 

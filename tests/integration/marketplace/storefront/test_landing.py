@@ -13,7 +13,7 @@ from marketplace.storefront.landing.recorded import recorded_replay
 from marketplace.storefront.landing.replay import Source
 from marketplace.storefront.landing.tasks import FRESH_FOR, replay_for_landing
 from marketplace.usage.services import deployment_rollups_compute, figures_compute
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.recorded import lived
 from tests.integration.marketplace.shop import Shop, signed_in
 

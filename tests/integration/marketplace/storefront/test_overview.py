@@ -9,7 +9,7 @@ from marketplace.catalog.models import Deployment, Offer, Pool, Provider
 from marketplace.storefront.browse.model_tabs import HOURS_MIN
 from marketplace.usage.models import DeploymentRollup, Span
 from marketplace.usage.services import deployment_rollups_compute
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.usefixtures("kept_shop")

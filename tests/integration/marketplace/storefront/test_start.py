@@ -14,7 +14,7 @@ from marketplace.storefront.start.selectors import model_to_try
 from router.domain.keys import KEY_PREFIX
 from router.domain.outcome import Outcome
 from router.domain.pricing import Price
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.usefixtures("kept_shop")

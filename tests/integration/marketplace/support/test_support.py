@@ -15,7 +15,7 @@ from marketplace.billing.models import StaffTransfer
 from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.ledger import USD, as_owner
 from tests.integration.marketplace.shop import Shop, signed_in
 

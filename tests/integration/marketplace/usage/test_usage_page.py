@@ -21,7 +21,7 @@ from marketplace.usage.refusals.selectors import KEPT, SHOWN_MAX, refusals_forge
 from marketplace.usage.rollups.summary import GROUPS, GROUPS_MAX
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, TermsRecord
 from router.domain.outcome import Outcome
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.usefixtures("kept_shop")

@@ -13,7 +13,7 @@ from marketplace.routing.topology.display import pools_shown
 from marketplace.routing.topology.flow import ROWS_MAX, flow_of
 from marketplace.routing.topology.picture import Condition, Voice, picture
 from marketplace.routing.topology.selectors import catalog_read, overview_now, topology_now
-from tests.integration.marketplace.config.test_pages import settled_call
+from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.routing.topology.hearing import Routers, said
 from tests.integration.marketplace.shop import Shop
 
