@@ -32,6 +32,6 @@ LONG = (
     "tests/e2e/test_providing.py",
     "tests/integration/local/test_commands.py",
     "tests/integration/marketplace/planning/whatif/test_what_if.py",
-    "tests/integration/marketplace/usage/test_usage.py",
+    "tests/integration/marketplace/usage/rollups/test_sums.py",
     "tests/integration/marketplace/config/test_roles.py",
 )

@@ -13,7 +13,7 @@ from tests.bench.generate.__main__ import main as generate
 from tests.bench.generate.history import Size, history_generate
 from tests.integration.marketplace.ledger import call, settle
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.usage.test_usage import charged, millis
+from tests.integration.marketplace.usage.charging import charged, millis
 
 
 def test_old_months_are_taken_out_and_the_books_stay_proven(by_owner: None, shop: Shop) -> None:
