@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.market import Database, Market, database_of_its_own, market
+from tests.chaos.market import Market, market
+from tests.chaos.processes import Database, database_of_its_own
 
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.chaos.clients import call
-from tests.chaos.market import TOKEN_NANO, Database, Market, market
+from tests.chaos.market import TOKEN_NANO, Market, market
+from tests.chaos.processes import Database
 from tests.chaos.worker import produced
 from tests.patience import PATIENCE_S
 

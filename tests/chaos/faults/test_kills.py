@@ -15,7 +15,8 @@ import pytest
 
 from tests.chaos.clients import Seen, insist
 from tests.chaos.harness import SCALE
-from tests.chaos.market import OWNED, SHARED, TOKEN_NANO, Database, Market, Program
+from tests.chaos.market import OWNED, SHARED, TOKEN_NANO, Market
+from tests.chaos.processes import Database, Program
 from tests.chaos.worker import SLOW_GAP_S, produced
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]

@@ -13,7 +13,8 @@ from router.metering.lease import REFILL_BELOW
 from router.metering.vault import COVER_S
 from tests.chaos.clients import Seen, call
 from tests.chaos.harness import SCALE
-from tests.chaos.market import OWNED, PLENTY_NANO, SHARED, Database, Market
+from tests.chaos.market import OWNED, PLENTY_NANO, SHARED, Market
+from tests.chaos.processes import Database
 from tests.embedded import wait_until
 from tests.patience import PATIENCE_S
 

@@ -13,7 +13,7 @@ import pytest
 from deploy.local.services import stack
 from marketplace.config.errors.faults import RETRY_AFTER_S
 from tests.backend import backend
-from tests.chaos.market import Database
+from tests.chaos.processes import Database
 from tests.local_stack import ROOT
 from tests.patience import PATIENCE_S
 from tests.ports import free_ports

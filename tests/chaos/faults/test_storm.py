@@ -10,7 +10,8 @@ import pytest
 from router.domain.pricing import Price
 from tests.chaos.clients import Seen, call
 from tests.chaos.harness import SCALE
-from tests.chaos.market import OWNED, SHARED, Database, Market, Router, market
+from tests.chaos.market import OWNED, SHARED, Market, market
+from tests.chaos.processes import Database, Router
 from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]

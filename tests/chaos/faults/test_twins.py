@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from tests.chaos.clients import call
-from tests.chaos.market import Market, Router
+from tests.chaos.market import Market
+from tests.chaos.processes import Router
 from tests.local_stack import ROOT
 from tests.ports import free_ports
 

@@ -19,7 +19,8 @@ from router.domain.catalog import ApiKey
 from router.domain.keys import digest_key
 from router.ingress import description
 from tests.chaos.harness import KEY
-from tests.chaos.market import OWNED, PEPPER, PLENTY_NANO, SHARED, TOKEN_NANO, Market
+from tests.chaos.market import OWNED, PLENTY_NANO, SHARED, TOKEN_NANO, Market
+from tests.chaos.processes import PEPPER
 from tests.chaos.worker import produced
 from tests.contract.router.conftest import open_accounts
 from tests.embedded import wait_until

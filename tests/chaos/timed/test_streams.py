@@ -15,7 +15,8 @@ import pytest
 from router.settings import Limits
 from tests.chaos.clients import CONTENT, Seen, call
 from tests.chaos.harness import SCALE
-from tests.chaos.market import OWNED, SHARED, TOKEN_NANO, Market, Worker, market
+from tests.chaos.market import OWNED, SHARED, TOKEN_NANO, Market, market
+from tests.chaos.processes import Worker
 from tests.chaos.worker import produced
 from tests.contract.router.conftest import ledger_database
 from tests.patience import PATIENCE_S

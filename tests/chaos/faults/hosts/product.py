@@ -21,7 +21,7 @@ from deploy.local.services.valkey import Valkey
 from router.metering.journal import TORN
 from tests.backend import get
 from tests.chaos.faults.hosts.network import NETWORK, Network
-from tests.chaos.market import Program
+from tests.chaos.processes import Program
 from tests.chaos.worker import produced
 from tests.embedded import wait_until
 from tests.local_stack import ROOT

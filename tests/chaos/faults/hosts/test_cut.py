@@ -14,7 +14,7 @@ from tests.chaos.clients import Seen, call
 from tests.chaos.faults.hosts.network import SWITCH, Network, missing
 from tests.chaos.faults.hosts.product import answers
 from tests.chaos.harness import KEY, MODEL
-from tests.chaos.market import Program
+from tests.chaos.processes import Program
 from tests.chaos.worker import produced
 from tests.embedded import wait_until
 from tests.patience import PATIENCE_S
