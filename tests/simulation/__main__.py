@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from tests.simulation.money import Broken, simulate
+from tests.simulation.money import simulate
+from tests.simulation.world import Broken
 
 SHOWN_MAX = 10
 

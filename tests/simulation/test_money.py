@@ -12,7 +12,8 @@ from router.contracts.record import UsageRecord
 from router.metering.lease import Hold, LeaseBook
 from router.metering.settler import Settler
 from router.metering.vault import Vault
-from tests.simulation.money import Broken, simulate
+from tests.simulation.money import simulate
+from tests.simulation.world import Broken
 
 SEEDS = range(60)
 SEEDS_TO_FIND = range(300)
