@@ -1,10 +1,19 @@
-"""Models on real workers, and tiny plans."""
+"""Models on real workers, tiny plans, and a benchmark that is over."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from marketplace.benchmarks.models import Benchmark
+    from tests.integration.marketplace.shop import Shop
 
 TINY = {
     "samples_min": 20,
@@ -60,3 +69,43 @@ def offered(committed_shop: Any) -> Callable[..., Any]:
         return deployment
 
     return make
+
+
+@pytest.fixture
+def done(shop: Shop) -> Benchmark:
+    """A benchmark that is over, with two points."""
+    from marketplace.benchmarks.models import Point
+    from marketplace.benchmarks.services import benchmark_request
+    from marketplace.shared.jobs.models import JobState
+    from tests.integration.marketplace.benchmarks.asking import LATENCY
+
+    benchmark = benchmark_request(
+        model=shop.model, target="deployment", deployment=shop.deployment, reason="a test"
+    )
+    benchmark.state, benchmark.ended_at = JobState.SUCCEEDED, timezone.now()
+    benchmark.fingerprint = {"digest": "abc", "hardware": "CPU", "version": "1"}
+    benchmark.raw_dir = f"benchmarks/{benchmark.pk}"
+    benchmark.save()
+    for load in (1, 4):
+        Point.objects.create(
+            benchmark=benchmark,
+            load=load,
+            samples=100,
+            duration_s=5,
+            throughput_hz=20 * load,
+            goodput_hz=19 * load,
+            latency=LATENCY,
+            is_knee=load == 4,
+        )
+    return benchmark
+
+
+@pytest.fixture
+def stranger() -> Client:
+    from marketplace.accounts.models import User
+    from marketplace.accounts.services import organisation_create
+    from tests.integration.marketplace.shop import signed_in
+
+    user = User.objects.create_user("stranger@example.com")
+    organisation_create(name="Other", slug="other", owner=user)
+    return signed_in(user)
