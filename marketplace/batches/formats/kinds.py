@@ -23,19 +23,21 @@ from marketplace.batches.formats.lines import (
     model_of,
     numbered,
 )
+from marketplace.batches.formats.outputs import (
+    Column,
+    appended,
+    header_of,
+    output_columns,
+    outputs_of,
+)
 from marketplace.batches.formats.results import Covered, Item, Result, answered, broken
 from marketplace.batches.formats.rows import (
     ROW_BYTES_MAX,
     ROWS_MAX,
-    Column,
     RowsInvalid,
     Table,
-    appended,
     arrays_of,
     body_of,
-    header_of,
-    output_columns,
-    outputs_of,
     packed,
     pieces,
     row_bytes,

@@ -9,16 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.batches.formats import rows
-from marketplace.batches.formats.rows import (
-    RowsInvalid,
+from marketplace.batches.formats.outputs import (
     appended,
-    arrays_of,
-    body_of,
-    columns_of,
     header_of,
     names_of,
     output_columns,
     outputs_of,
+)
+from marketplace.batches.formats.rows import (
+    RowsInvalid,
+    arrays_of,
+    body_of,
+    columns_of,
     packed,
     pieces,
     row_bytes,
