@@ -1,6 +1,11 @@
 """The catalog in Django's admin. Each save publishes a snapshot."""
 
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from marketplace.catalog.models import (
@@ -12,6 +17,7 @@ from marketplace.catalog.models import (
     Provider,
     Worker,
 )
+from marketplace.catalog.shapes import schema_wrong, tensors_wrong
 from marketplace.shared.admin import PublishingAdmin
 
 
@@ -27,8 +33,26 @@ class ModelVersionInline(admin.TabularInline):
     extra = 0
 
 
+class AIModelForm(forms.ModelForm):
+    """As a listing is checked: tensors that are none could not be published."""
+
+    def clean_tensors(self) -> dict[str, Any]:
+        return self._checked("tensors", tensors_wrong)
+
+    def clean_input_schema(self) -> dict[str, Any]:
+        return self._checked("input_schema", schema_wrong)
+
+    def _checked(self, name: str, wrong: Callable[[Any], list[str]]) -> dict[str, Any]:
+        given = self.cleaned_data[name]
+        value: dict[str, Any] = {} if given is None else given
+        if found := wrong(value):
+            raise ValidationError(found)
+        return value
+
+
 @admin.register(AIModel)
 class AIModelAdmin(PublishingAdmin):
+    form = AIModelForm
     list_display = ["name", "display_name", "task", "emulated", "published"]
     list_filter = ["task", "emulated", "published"]
     search_fields = ["name", "display_name"]

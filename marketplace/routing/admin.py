@@ -2,19 +2,31 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from marketplace.routing.models import Policy, PolicyKind, SnapshotRow
+from marketplace.routing.models import Policy, PolicyKind, SnapshotRow, validate_weights
 from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.models import RouteTuning, RoutingEvent, Straggler, Trial
 from marketplace.shared.admin import PublishingAdmin, ReadOnlyAdmin
+
+
+class PolicyForm(forms.ModelForm):
+    """Checks weights whatever they are: a model's validators pass over what is empty."""
+
+    def clean_weights(self) -> dict[str, float]:
+        given = self.cleaned_data["weights"]
+        weights: dict[str, float] = {} if given is None else given
+        validate_weights(weights)
+        return weights
 
 
 @admin.register(Policy)
 class PolicyAdmin(PublishingAdmin):
     """Saving publishes a new version; the old ones stay."""
 
+    form = PolicyForm
     list_display = ["model", "version", "state", "kind", "note", "created_by", "created_at"]
     list_select_related = ["model", "created_by"]
     list_filter = ["state", "kind"]

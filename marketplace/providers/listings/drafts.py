@@ -19,15 +19,13 @@ from marketplace.catalog.models import (
     Provider,
     Task,
 )
+from marketplace.catalog.shapes import schema_wrong, tensors_wrong
 from marketplace.providers.models import Listing
-from router.contracts.oip import BYTES, DTYPES
 from router.domain.pricing import PRICE_FIELDS
 from router.domain.protocols import protocols_of, speaks
 
 ENDPOINTS_MAX = 8
 SLOTS_MAX = 1_024
-TENSORS_MAX = 64
-DIMENSIONS_MAX = 16
 PARAMETERS_MAX = 40
 Errors = dict[str, list[str]]
 
@@ -84,8 +82,8 @@ def _model(listing: Listing, errors: Errors) -> None:
         errors["completion_tokens_max"].append(
             _("Set the longest answer, in tokens: it limits what a call can cost.")
         )
-    if not isinstance(listing.input_schema, dict):
-        errors["input_schema"].append(_("A JSON schema must be a JSON object."))
+    if wrong := schema_wrong(listing.input_schema):
+        errors["input_schema"] += wrong
     if wrong := tensors_wrong(listing.tensors) or _tensors_missing(listing):
         errors["tensors"] += wrong
 
@@ -124,37 +122,6 @@ def _model_name(listing: Listing, errors: Errors) -> None:
     made = listing.deployment.version.model_id if listing.deployment else None
     if AIModel.objects.filter(name=listing.model_name).exclude(pk=made or 0).exists():
         errors["model_name"].append(_("A model with this name exists: choose it from the catalog."))
-
-
-def tensors_wrong(tensors: Any) -> list[str]:
-    """What is wrong with a model's tensors, in words; [] when they may be published."""
-    shape = _('Tensors look like {"inputs": [{"name", "datatype", "shape"}], "outputs": […]}.')
-    if not isinstance(tensors, dict) or set(tensors) - {"inputs", "outputs"}:
-        return [shape]
-    found = []
-    for side in ("inputs", "outputs"):
-        rows = tensors.get(side, [])
-        if not isinstance(rows, list) or len(rows) > TENSORS_MAX:
-            return [shape]
-        for row in rows:
-            if not isinstance(row, dict) or set(row) != {"name", "datatype", "shape"}:
-                return [shape]
-            if row["datatype"] not in {*DTYPES, BYTES}:
-                found.append(
-                    _("%(datatype)s is not a datatype. Known ones: %(known)s.")
-                    % {"datatype": row["datatype"], "known": ", ".join([*DTYPES, BYTES])}
-                )
-            if not isinstance(row["name"], str) or not _is_shape(row["shape"]):
-                return [shape]
-    return found
-
-
-def _is_shape(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and 0 < len(value) <= DIMENSIONS_MAX
-        and all(type(size) is int and (size == -1 or size > 0) for size in value)
-    )
 
 
 def _version(listing: Listing, errors: Errors) -> None:

@@ -1,6 +1,7 @@
 """Every admin page opens, and what is saved there is in force."""
 
 import json
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -245,3 +246,92 @@ def test_a_policy_saved_in_the_admin_is_a_new_version(shop: Shop, staff: Client)
         assert (latest.usd_weight_s, latest.shared) == (20.0, True)
     too_much = {"model": shop.model.pk, "kind": "round_robin", **weights, "hedge_share": "0.9"}
     assert b"0.2" in staff.post("/admin/routing/policy/add/", too_much).content
+
+
+# --- JSON that people type ------------------------------------------------------------------------
+
+ODD = ("", "null", "[]", "{}", "[1]", '{"a": 1}', '"x"', "7")
+
+
+def saved(page: Any, name: str) -> bool:
+    """Whether what was typed was saved; else the page says in its field what is wrong."""
+    if page.status_code == 302:
+        return True
+    assert page.status_code == 200
+    assert page.context["adminform"].form.errors[name]
+    return False
+
+
+def test_rules_of_a_key_are_rules_or_an_error_of_the_form(shop: Shop, staff: Client) -> None:
+    body = {"organisation": shop.organisation.pk, "name": "k", "scopes": "inference"}
+    odd = (*ODD, '[{"colour": 1}]', '[{"model": "author/slug", "requests_per_minute": "2"}]')
+    for text in odd:
+        page = staff.post("/admin/accounts/apikey/add/", {**body, "rules": text})
+        assert saved(page, "rules") == (text in {"", "null", "[]", "{}"}), text
+    assert [key.rules for key in ApiKey.objects.all()] == [[]] * 4
+    key = ApiKey.objects.all()[0]
+    path = f"/admin/accounts/apikey/{key.pk}/change/"
+    assert not saved(staff.post(path, {**body, "rules": '[{"model": "no/such"}]'}), "rules")
+    rule = {"model": shop.model.name, "calls_at_once": 1}
+    assert saved(staff.post(path, {**body, "rules": json.dumps([rule])}), "rules")
+    key.refresh_from_db()
+    assert key.rules == [rule]
+
+
+def test_weights_of_a_policy_are_weights_or_an_error_of_the_form(shop: Shop, staff: Client) -> None:
+    body = {"model": shop.model.pk, "kind": "c3", "wait_weight": 5, "usd_weight_s": 0}
+    for text in (*ODD, '{"1": 0}', '{"a": 2}'):
+        page = staff.post("/admin/routing/policy/add/", {**body, "hedge_share": 0, "weights": text})
+        assert saved(page, "weights") == (text in {"", "null", "{}"}), text
+    assert [row.weights for row in shop.model.policies.all()] == [{}] * 3
+
+
+def test_a_batch_curve_is_one_or_an_error_of_the_form(shop: Shop, staff: Client) -> None:
+    figures = ("slots", "capacity_hz", "slo_ms", "throughput_hz", "tokens_per_s", "samples")
+    body = {
+        "deployment": shop.deployment.pk,
+        "service_ms": 10,
+        "origin": "given",
+        "source": "by hand",
+        "published": "on",
+        **dict.fromkeys(figures, 0),
+    }
+    odd = ("[[1, 0]]", "[[4, 1.5], [2, 1.1]]", "[[1.5, 2]]", '[["a", 1]]', "[[1, 2, 3]]")
+    for text in (*ODD, *odd):
+        page = staff.post("/admin/benchmarks/profile/add/", {**body, "batch_curve": text})
+        assert saved(page, "batch_curve") == (text in {"", "null", "[]"}), text
+    page = staff.post("/admin/benchmarks/profile/add/", {**body, "fingerprint": "[1]"})
+    assert not saved(page, "fingerprint")
+    curve = {"batch_curve": "[[1, 1], [4, 1.6]]"}
+    assert saved(staff.post("/admin/benchmarks/profile/add/", {**body, **curve}), "batch_curve")
+    row = SnapshotRow.objects.first()
+    assert row is not None
+    assert row.body["deployments"][0]["batch_curve"] == [[1, 1.0], [4, 1.6]]
+
+
+def test_what_a_model_takes_is_described_or_an_error_of_the_form(shop: Shop, staff: Client) -> None:
+    body = {
+        "name": shop.model.name,
+        "display_name": "Slug",
+        "task": shop.model.task,
+        "context_tokens_max": 1,
+        "completion_tokens_max": 1,
+        "published": "on",
+        "versions-TOTAL_FORMS": 0,
+        "versions-INITIAL_FORMS": 0,
+    }
+    tensors = (
+        '{"inputs": {}}',
+        '{"inputs": [{"name": "X", "datatype": [], "shape": [1]}]}',
+        '{"inputs": [{"name": "X", "datatype": "FP32"}]}',
+    )
+    schemas = ('{"properties": [1]}', '{"type": "nope"}')
+    right = {"", "null", "{}"}
+    for name, odd, fits in (
+        ("tensors", tensors, right),
+        ("input_schema", schemas, right | {'{"a": 1}'}),
+    ):
+        for text in (*ODD, *odd):
+            path = f"/admin/catalog/aimodel/{shop.model.pk}/change/"
+            page = staff.post(path, {**body, name: text})
+            assert saved(page, name) == (text in fits), (name, text)

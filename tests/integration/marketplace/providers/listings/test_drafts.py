@@ -46,6 +46,8 @@ def test_a_model_of_another_provider_is_offered_too(draft: Draft, shop: Shop) ->
         ({"prompt_nano_per_million": 0, "completion_nano_per_million": 0}, "prices"),
         ({"tensors": {"inputs": [{"name": "x", "datatype": "FP9", "shape": [1]}]}}, "tensors"),
         ({"tensors": {"inputs": [{"name": "x"}]}}, "tensors"),
+        ({"tensors": {"inputs": [{"name": "x", "datatype": [], "shape": [1]}]}}, "tensors"),
+        ({"input_schema": {"properties": [1]}}, "input_schema"),
     ],
 )
 def test_what_a_draft_lacks_is_said_by_field(
