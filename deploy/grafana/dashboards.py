@@ -161,7 +161,11 @@ POOLS = Dashboard(
             {"{{model}}": f"max by (model) ({R}size_log_error{{{MODEL}}})"},
             about="0.7 is a factor of two.",
         ),
-        Panel("Age of profiles", {"{{model}} {{pool}}": "waypost_profile_age_seconds"}, "s"),
+        Panel(
+            "Age of profiles",
+            {"{{model}} {{pool}}": "max by (model, pool) (waypost_profile_age_seconds)"},
+            "s",
+        ),
         Panel(
             "Usage that is not believed",
             {"{{worker}}": f"sum by (worker) (increase({R}overcounted_total[1h]))"},

@@ -10,9 +10,10 @@ from prometheus_client.registry import Collector
 
 from marketplace.benchmarks.models import Benchmark
 from marketplace.benchmarks.selectors import profiles_in_force
+from marketplace.catalog.models import DeploymentStatus
 from marketplace.shared.jobs.models import JobState
 
-LABELS = ("model", "pool", "provider", "origin", "emulated")
+LABELS = ("model", "pool", "provider", "deployment", "origin", "emulated")
 GAUGES = {
     "service_ms": "Mean service time of one request alone",
     "capacity_hz": "Requests a second of one worker within its SLO; 0 = not known",
@@ -24,9 +25,15 @@ class ProfileCollector(Collector):
     """Reads the rows at each scrape."""
 
     def collect(self) -> Iterable[Metric]:
-        """Each gauge of each profile in force, how old it is, and benchmarks by state."""
-        profiles = profiles_in_force().select_related(
-            "deployment__version__model", "deployment__pool", "deployment__provider"
+        """Each gauge of each live deployment's profile in force, how old it is, and benchmarks by
+        state.
+        """
+        profiles = (
+            profiles_in_force()
+            .filter(deployment__status=DeploymentStatus.LIVE)
+            .select_related(
+                "deployment__version__model", "deployment__pool", "deployment__provider"
+            )
         )
         if not settings.WAYPOST_EMULATED:
             profiles = profiles.filter(emulated=False)
@@ -44,6 +51,7 @@ class ProfileCollector(Collector):
                 deployment.version.model.name,
                 deployment.pool.name,
                 deployment.provider.slug,
+                str(deployment.pk),
                 profile.origin,
                 str(profile.emulated).lower(),
             ]

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from marketplace.benchmarks.models import Profile
 from marketplace.billing.services import ledger_reconcile
+from marketplace.catalog.models import Deployment, DeploymentStatus, ModelVersion
 from marketplace.routing.trials.models import Straggler
 from tests.architecture import pages
 from tests.architecture.observed import metrics_used
@@ -69,6 +71,27 @@ def test_a_straggler_is_scraped(shop: Shop) -> None:
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     text = answer.content.decode()
     assert 'waypost_tuning_straggler_ratio{pool="fast",worker="fast-0"} 4.0' in text
+
+
+def test_each_live_deployment_has_its_profile_scraped_once(shop: Shop) -> None:
+    model, on = shop.model, {"provider": shop.provider, "pool": shop.deployment.pool}
+    versions = [ModelVersion.objects.create(model=model, version=name) for name in ("2", "3")]
+    twin, gone = (
+        Deployment.objects.create(version=version, upstream_model="slug", **on)
+        for version in versions
+    )
+    Deployment.objects.filter(pk=gone.pk).update(status=DeploymentStatus.RETIRED)
+    for row, service_ms in ((shop.deployment, 10.0), (twin, 20.0), (gone, 30.0)):
+        Profile.objects.create(
+            deployment=row, service_ms=service_ms, source="a test", published=True
+        )
+    answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+    found = re.findall(
+        r'^waypost_profile_service_ms\{deployment="(\d+)",.*\} (\S+)$',
+        answer.content.decode(),
+        re.MULTILINE,
+    )
+    assert found == [(str(shop.deployment.pk), "10.0"), (str(twin.pk), "20.0")]
 
 
 def test_rules_dashboards_and_documentation_name_what_is_scraped(shop: Shop) -> None:
