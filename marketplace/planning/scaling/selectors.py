@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from marketplace.catalog.models import Deployment, DeploymentStatus, Pool
 from marketplace.planning.scaling.desired import Bounds, Demand, desired_workers
 from marketplace.routing.priors import priors_in_force
-from marketplace.routing.topology.picture import PoolBox, Queue, Topology
+from marketplace.routing.topology.picture import PoolBox, Topology
 from marketplace.routing.topology.selectors import topology_now
 from marketplace.routing.trials.models import RouteTuning
 
@@ -48,6 +48,14 @@ def _priors() -> dict[str, float]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """What of a model's calls is a pool's: of those that end in a second, and that wait."""
+
+    rate_hz: float
+    waiting: float
+
+
 def scales(
     now: Topology,
     *,
@@ -56,15 +64,17 @@ def scales(
     priors: Mapping[str, float],
 ) -> list[Scale]:
     """Pure: a model's queue and rate are shared out over the pools that serve it."""
-    shares = _shares(now)
-    queues = {queue.model.name: queue for queue in now.queues}
+    service_ms = {
+        box.pool.name: _learned_ms(box) or priors.get(box.pool.name, 0.0) for box in now.pools
+    }
+    calls = _shared_out(now, service_ms, slos)
     return [
         Scale(
             pool=box.pool.name,
             emulated=box.pool.emulated,
             workers=sum(_takes_calls(box)),
             desired=desired_workers(
-                _demand(box, queues, shares, slos, priors), bounds[box.pool.name]
+                _demand(box, calls, service_ms[box.pool.name], slos), bounds[box.pool.name]
             )
             if now.is_known
             else None,
@@ -78,42 +88,68 @@ def _takes_calls(box: PoolBox) -> Iterable[bool]:
     return (worker.row.healthy and not worker.row.draining for worker in box.workers)
 
 
-def _shares(now: Topology) -> dict[tuple[str, str], float]:
-    """By model and pool: as its slots are spread now, or evenly where none has any."""
+def _learned_ms(box: PoolBox) -> float:
+    """What a mean call takes there, as routers know it; 0 before any."""
+    known = [expected for worker in box.workers for expected in worker.expected]
+    samples = sum(expected.samples for expected in known)
+    if not samples:
+        return 0.0
+    return sum(expected.service_ms * expected.samples for expected in known) / samples
+
+
+def _shared_out(
+    now: Topology, service_ms: Mapping[str, float], slos: Mapping[str, float]
+) -> dict[tuple[str, str], _Calls]:
+    """By model and pool: as its slots are spread now, or evenly where none has any.
+
+    A pool without slots beside others has of the calls that wait what those do not work off within
+    the SLO.
+    """
+    slots = _slots_up(now)
+    found: dict[tuple[str, str], _Calls] = {}
+    for queue in now.queues:
+        pools, slo_ms = slots.get(queue.model.name, {}), slos.get(queue.model.name, 0.0)
+        total, rate_hz = sum(pools.values()), queue.ended_hz or 0.0
+        worked_off = sum(_worked_off(n, service_ms[pool], slo_ms) for pool, n in pools.items())
+        beyond = max(queue.waiting - worked_off, 0.0)
+        for pool, count in pools.items():
+            share = count / total if total else 1 / len(pools)
+            waiting = queue.waiting * share
+            if total and not count:
+                waiting = beyond / list(pools.values()).count(0)
+            found[queue.model.name, pool] = _Calls(rate_hz * share, waiting)
+    return found
+
+
+def _slots_up(now: Topology) -> dict[str, dict[str, int]]:
+    """The slots of workers that take calls, by model and pool."""
     slots: dict[str, dict[str, int]] = defaultdict(dict)
     for box in now.pools:
         taking = zip(box.workers, _takes_calls(box), strict=True)
         up = sum(worker.row.slots for worker, takes in taking if takes)
         for model in box.pool.models:
             slots[model][box.pool.name] = up
-    return {
-        (model, pool): count / total if (total := sum(pools.values())) else 1 / len(pools)
-        for model, pools in slots.items()
-        for pool, count in pools.items()
-    }
+    return slots
 
 
 def _demand(
     box: PoolBox,
-    queues: Mapping[str, Queue],
-    shares: Mapping[tuple[str, str], float],
+    calls: Mapping[tuple[str, str], _Calls],
+    service_ms: float,
     slos: Mapping[str, float],
-    priors: Mapping[str, float],
 ) -> Demand:
-    models = [name for name in box.pool.models if name in queues]
-    share = {name: shares[name, box.pool.name] for name in models}
-    known = [expected for worker in box.workers for expected in worker.expected]
-    samples = sum(expected.samples for expected in known)
-    learned_ms = (
-        sum(expected.service_ms * expected.samples for expected in known) / samples
-        if samples
-        else 0.0
-    )
+    name = box.pool.name
+    models = [model for model in box.pool.models if (model, name) in calls]
     return Demand(
-        rate_hz=sum((queues[name].ended_hz or 0.0) * share[name] for name in models),
-        waiting=sum(queues[name].waiting * share[name] for name in models),
+        rate_hz=sum(calls[model, name].rate_hz for model in models),
+        waiting=sum(calls[model, name].waiting for model in models),
         in_flight=box.in_flight,
-        service_ms=learned_ms or priors.get(box.pool.name, 0.0),
-        slo_ms=min((slos[name] for name in models if slos.get(name)), default=0.0),
+        service_ms=service_ms,
+        slo_ms=min((slos[model] for model in models if slos.get(model)), default=0.0),
         slots=max((worker.row.slots for worker in box.workers), default=1),
     )
+
+
+def _worked_off(slots: int, service_ms: float, slo_ms: float) -> float:
+    """How many calls so many slots end within the SLO: one each where nothing is known."""
+    return slots * max(slo_ms, service_ms) / service_ms if service_ms else float(slots)

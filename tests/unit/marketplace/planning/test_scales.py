@@ -75,6 +75,14 @@ def test_a_call_that_waits_brings_an_empty_pool_back() -> None:
     assert empty["fast"] == Scale("fast", False, 0, 1)
 
 
+def test_an_empty_pool_beside_others_starts_once_those_do_not_keep_up() -> None:
+    """Four slots end sixteen calls of half a second within the SLO of two."""
+    for waiting, wanted in ((16, 0), (17, 1), (16 + 40, 10)):
+        both = of(now(pool("fast", FAST), pool("slow"), waiting=waiting), priors={"slow": 500.0})
+        assert both["slow"].desired == wanted, waiting
+        assert both["fast"] == of(now(pool("fast", FAST), waiting=waiting))["fast"]
+
+
 def test_while_no_router_answers_nothing_should_change() -> None:
     silent = of(now(pool("fast", FAST), error="no answer", beats=False))
     assert silent["fast"].desired is None
