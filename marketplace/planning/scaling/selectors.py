@@ -17,12 +17,14 @@ class Scale:
     """A pool's workers: those that take calls, and those that it should have.
 
     ``desired`` is None where no router answers: nothing is known then, and nothing should change.
+    ``models`` are live on it.
     """
 
     pool: str
     emulated: bool
     workers: int
     desired: int | None
+    models: int
 
 
 def scales_now() -> list[Scale]:
@@ -78,6 +80,7 @@ def scales(
             )
             if now.is_known
             else None,
+            models=len(box.pool.models),
         )
         for box in now.pools
         if box.pool.name in bounds

@@ -115,4 +115,5 @@ def test_the_workers_of_each_pool_are_scraped_and_nothing_is_wished_for_in_the_d
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     found = answer.content.decode()
     assert 'waypost_pool_workers{emulated="false",pool="fast"} 1.0' in found
+    assert 'waypost_pool_models{emulated="false",pool="fast"} 1.0' in found
     assert "waypost_pool_desired_workers{" not in found, "no router answers"

@@ -54,7 +54,7 @@ def of(
 
 
 def test_a_pool_at_rest_has_what_it_must_have() -> None:
-    assert of(now(pool("fast", FAST)), least=2)["fast"] == Scale("fast", False, 1, 2)
+    assert of(now(pool("fast", FAST)), least=2)["fast"] == Scale("fast", False, 1, 2, 1)
 
 
 def test_a_load_is_shared_as_slots_are() -> None:
@@ -67,12 +67,12 @@ def test_a_load_is_shared_as_slots_are() -> None:
 def test_a_worker_that_is_down_or_drains_takes_no_share() -> None:
     gone = replace(SLOW, healthy=False)
     both = of(now(pool("fast", FAST), pool("slow", gone), rate_hz=16.0))
-    assert both["slow"] == Scale("slow", False, 0, 0)
+    assert both["slow"] == Scale("slow", False, 0, 0, 1)
 
 
 def test_a_call_that_waits_brings_an_empty_pool_back() -> None:
     empty = of(now(pool("fast"), waiting=1), priors={"fast": 500.0})
-    assert empty["fast"] == Scale("fast", False, 0, 1)
+    assert empty["fast"] == Scale("fast", False, 0, 1, 1)
 
 
 def test_an_empty_pool_beside_others_starts_once_those_do_not_keep_up() -> None:
@@ -81,6 +81,11 @@ def test_an_empty_pool_beside_others_starts_once_those_do_not_keep_up() -> None:
         both = of(now(pool("fast", FAST), pool("slow"), waiting=waiting), priors={"slow": 500.0})
         assert both["slow"].desired == wanted, waiting
         assert both["fast"] == of(now(pool("fast", FAST), waiting=waiting))["fast"]
+
+
+def test_a_pool_without_live_models_says_so() -> None:
+    retired = replace(pool("fast", FAST), models=())
+    assert of(now(retired), least=1)["fast"] == Scale("fast", False, 1, 1, 0)
 
 
 def test_while_no_router_answers_nothing_should_change() -> None:
