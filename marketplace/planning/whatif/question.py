@@ -1,6 +1,6 @@
 """A question: which recorded stretch, and what would be different. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -105,10 +105,21 @@ def changed_policy(policy: Policy, change: PolicyChange) -> Policy:
     return msgspec.structs.replace(policy, **values)
 
 
+def deployments_check(question: Question, known: Collection[str]) -> None:
+    """Raises ``ValueError`` for a price or a weight of a deployment that the model has not.
+
+    One that is not simulated, as its speed is not known, may have them: they change nothing.
+    """
+    for id_ in [*question.prices, *(question.policy.weights or ())]:
+        if id_ not in known:
+            there = ", ".join(sorted(known, key=int))
+            raise ValueError(f"no deployment {id_}; there are {there}")
+
+
 def changed_fleet(fleet: Fleet, question: Question, added: Iterable[Part] = ()) -> Fleet:
     """The fleet with other workers, slots, speeds and prices; ``added`` are pools not there.
 
-    Raises ``ValueError`` for a pool or deployment that the fleet lacks, and for no workers left.
+    Raises ``ValueError`` for a pool that the fleet lacks, and for no workers left.
     """
     new = list(added)
     known = {part.pool for part in fleet.parts} | {part.pool for part in new}
@@ -117,10 +128,6 @@ def changed_fleet(fleet: Fleet, question: Question, added: Iterable[Part] = ()) 
             raise ValueError(f"no pool {pool!r}; there are {', '.join(sorted(known))}")
     parts = [_changed(part, question.pools.get(part.pool, PoolChange())) for part in fleet.parts]
     parts = [_priced(part, question.prices) for part in [*parts, *new] if part.workers]
-    ids = {str(part.deployment_id) for part in [*fleet.parts, *new]}
-    for id_ in [*question.prices, *(question.policy.weights or ())]:
-        if id_ not in ids:
-            raise ValueError(f"no deployment {id_}; there are {', '.join(sorted(ids))}")
     if not parts:
         raise ValueError("no worker would be left")
     return Fleet(tuple(parts), fleet.unknown)

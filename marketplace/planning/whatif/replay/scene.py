@@ -16,7 +16,7 @@ from marketplace.benchmarks.recorded_calls.fleet import (
 )
 from marketplace.benchmarks.recorded_calls.replay import Recording, recording_read
 from marketplace.benchmarks.selectors import profiles_in_force
-from marketplace.catalog.models import AIModel
+from marketplace.catalog.models import AIModel, Deployment
 from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import offer_in_force
 from marketplace.planning.whatif.question import (
@@ -24,6 +24,7 @@ from marketplace.planning.whatif.question import (
     Question,
     changed_fleet,
     changed_policy,
+    deployments_check,
 )
 from marketplace.planning.whatif.replay.notes import Note
 from marketplace.planning.whatif.replay.runs import recorded, side_of
@@ -82,6 +83,7 @@ def scene_read(question: Question) -> Scene:
             f" it takes {CALLS_MIN}"
         )
     try:
+        deployments_check(question, _deployment_ids(model))
         fleet = fleet_read(model, recording.work, recording.calls, first=question.speeds)
         fleet_then = changed_fleet(fleet, question, _added(model, fleet, question, recording))
     except ValueError as error:
@@ -100,6 +102,11 @@ def scene_read(question: Question) -> Scene:
         (*_notes(question, model, recording, fleet, policy), *_engine_notes(fleet, fleet_then)),
         (question.until - question.since).total_seconds() - recording.dropped_s,
     )
+
+
+def _deployment_ids(model: AIModel) -> set[str]:
+    rows = Deployment.objects.filter(version__model=model)
+    return {str(pk) for pk in rows.values_list("pk", flat=True)}
 
 
 def _slo(question: Question, fleet: Fleet, recording: Recording) -> tuple[float, str]:

@@ -12,7 +12,7 @@ from django.test import Client
 
 from marketplace.accounts.models import User
 from marketplace.benchmarks.models import Profile
-from marketplace.catalog.models import Deployment
+from marketplace.catalog.models import Deployment, Pool
 from marketplace.planning.models import WhatIf
 from marketplace.planning.whatif import answer as answering
 from marketplace.planning.whatif import services
@@ -222,8 +222,24 @@ def test_what_cannot_be_answered_says_why(since: datetime) -> None:
         ask(since, pools={"nope": {"workers": 1}})
     with pytest.raises(Unanswerable, match="no deployment 999999"):
         ask(since, prices={"999999": 2})
+    with pytest.raises(Unanswerable, match="no deployment 999999"):
+        ask(since, policy={"weights": {"999999": 2}})
     with pytest.raises(Unanswerable, match="no worker would be left"):
         ask(since, pools={name: {"workers": -2} for name in ("fast", "middle", "slow")})
+
+
+def test_a_deployment_that_cannot_be_simulated_may_have_a_weight(
+    shop: Shop, since: datetime
+) -> None:
+    """The policy editor's preview names every live deployment."""
+    empty = Pool.objects.create(name="empty", hardware="CPU", engine="test")
+    new = Deployment.objects.create(
+        version=shop.deployment.version, provider=shop.provider, pool=empty, upstream_model="slug"
+    )
+    weights = {str(new.pk): 1.0, deployment("fast"): 1.0}
+    made = ask(since, policy={"weights": weights})
+    assert set(verdicts(made).values()) == {"unclear"}
+    assert "empty" not in {part.pool for part in made.fleet_then}
 
 
 def test_a_run_that_takes_too_long_is_ended(
