@@ -66,6 +66,8 @@ COOL_DOWN = timedelta(hours=1)
 ROUND_SECONDS_MAX = 50.0
 """A round begins with no further route then: one may still take a minute, and the round's task is
 killed after two."""
+REVIEW_SECONDS_MAX = 25.0
+"""No further waiting proposal is looked at in a round then: its replay may take 20 seconds."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 log = logging.getLogger(__name__)
@@ -132,13 +134,23 @@ def proposals_make() -> list[Trial]:
 
 
 def proposals_review() -> None:
-    """Review each waiting proposal: see :func:`~marketplace.tuning.services.proposal_review`."""
+    """Review waiting proposals: see :func:`~marketplace.tuning.services.proposal_review`.
+
+    The one that was replayed longest ago goes first. What a round has no time for
+    (`REVIEW_SECONDS_MAX`) is so among the first of the next one.
+    """
+    begun_s = time.monotonic()
     waiting = Trial.objects.filter(policy__state=PolicyState.PROPOSED)
-    for trial in waiting.select_related("policy__model", "baseline"):
+    rows = waiting.select_related("policy__model", "baseline")
+    for trial in sorted(rows, key=lambda row: row.replay.get("at", "")):
+        if time.monotonic() - begun_s > REVIEW_SECONDS_MAX:
+            break
         try:
             proposal_review(trial=trial)
         except ValidationError as refused:  # A person has decided meanwhile.
             log.info("%s: %s", trial, refused)
+        except Exception:  # It would keep all others from theirs, round after round.
+            log.exception("no review of %s", trial)
 
 
 def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:

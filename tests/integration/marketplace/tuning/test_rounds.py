@@ -17,6 +17,8 @@ from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.evidence import ByHand
 from marketplace.routing.trials.models import Aim, Mode, RouteTuning, Straggler, Trial
 from marketplace.tuning import loop, services, tasks
+from marketplace.tuning.proofs import proving
+from marketplace.tuning.proofs.proof import Proof, Says, Trust
 from marketplace.tuning.services import (
     policy_propose,
     trial_approve,
@@ -144,6 +146,32 @@ def test_a_route_that_takes_a_whole_round_is_not_the_first_of_the_next_one(
     for _ in range(3):
         tasks.propose()
     assert looked == [shop.model.name, second.name, shop.model.name]
+
+
+def test_proposals_whose_replays_take_a_whole_round_take_turns(
+    shop: Shop, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = another_route(shop)
+    clock = SimpleNamespace(now_s=0.0)
+    replayed: list[str] = []
+
+    def slow(tuning: RouteTuning, *_: Policy) -> Proof:
+        replayed.append(tuning.model.name)
+        clock.now_s += loop.REVIEW_SECONDS_MAX + 1
+        if len(replayed) == 2:
+            raise ArithmeticError("odd figures")
+        return Proof(Trust.UNTRUSTED, Says.BETTER, 500, 500, 200, timezone.now().isoformat())
+
+    for model in (shop.model, second):
+        changes = {"wait_weight": 6.0}
+        policy_propose(model=model, changes=changes, aim=Aim.LATENCY, evidence=ByHand())
+        tuning_set(tuning=tuning_of(model), by=admin, mode=Mode.AUTOMATIC)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
+    monkeypatch.setattr(proving, "proof_of", slow)
+    for _ in range(4):
+        tasks.propose()
+    names = [shop.model.name, second.name]
+    assert replayed == [*names, second.name, shop.model.name], "the one that failed is next again"
 
 
 # --- steps ---------------------------------------------------------------------------------------
