@@ -84,12 +84,13 @@ WHERE u.request_id >= %(since)s AND u.request_id < %(until)s
 ORDER BY u.request_id DESC LIMIT %(most)s
 """
 _EXPECTED = """
-SELECT c ->> 'worker_id', avg((c ->> 'service_ms')::float8), count(*)
+SELECT (c ->> 'deployment_id')::bigint, c ->> 'worker_id', avg((c ->> 'service_ms')::float8),
+       count(*)
 FROM usage_event u, LATERAL jsonb_array_elements(u.candidates) c
 WHERE u.request_id >= %(since)s AND u.request_id < %(until)s
-  AND (c ->> 'deployment_id')::bigint = %(deployment)s AND (c ->> 'service_ms')::float8 > 0
+  AND (c ->> 'service_ms')::float8 > 0
   AND u.organisation_id <> ALL (%(platform)s)
-GROUP BY 1
+GROUP BY 1, 2
 """
 
 
@@ -136,10 +137,14 @@ def service_by_worker(window: Window) -> Mapping[int, Mapping[str, list[float]]]
     return found
 
 
-def expected_by_worker(deployment_id: int, window: Window) -> dict[str, tuple[float, int]]:
-    """The router's mean expected service of each worker in ms, and the number of decisions."""
-    rows = _read(_EXPECTED, window, deployment=deployment_id)
-    return {worker_id: (ms, decisions) for worker_id, ms, decisions in rows}
+def expected_by_worker(window: Window) -> Mapping[int, Mapping[str, tuple[float, int]]]:
+    """By deployment and worker: the router's mean expected service in ms, and the number of
+    decisions.
+    """
+    found: dict[int, dict[str, tuple[float, int]]] = defaultdict(dict)
+    for deployment, worker, ms, decisions in _read(_EXPECTED, window):
+        found[deployment][worker] = ms, decisions
+    return found
 
 
 def placed_since(model: AIModel, policy_id: int, window: Window) -> datetime:

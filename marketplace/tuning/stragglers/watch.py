@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 def stragglers_watch() -> list[Straggler]:
     """Name new stragglers, update and clear known ones; returns those named now."""
     calls = service_by_worker(Window.last(WATCH_WINDOW))
+    expected = expected_by_worker(Window.last(SHARE_WINDOW))
+    lately = service_by_worker(Window.last(SHARE_WINDOW))
     open_ones = {
         (row.deployment_id, row.worker.worker_id): row
         for row in Straggler.objects.filter(cleared_at=None)
@@ -36,12 +38,14 @@ def stragglers_watch() -> list[Straggler]:
         .select_for_update(of=("self",))
     }
     for deployment_id, by_worker in calls.items():
-        for worker_id, finding in _findings(deployment_id, by_worker).items():
+        found = _findings(by_worker, expected.get(deployment_id, {}))
+        for worker_id, finding in found.items():
+            share_now = _share(lately, deployment_id, worker_id)
             row = open_ones.get((deployment_id, worker_id))
             if row is not None:
-                _go_on(row, finding)
+                _go_on(row, finding, share_now)
             elif finding.strays:
-                row = _name(deployment_id, worker_id, finding)
+                row = _name(deployment_id, worker_id, finding, share_now)
                 if row is not None:
                     open_ones[deployment_id, worker_id] = row
     long_ago = timezone.now() - SILENT_FOR
@@ -70,31 +74,36 @@ class Finding:
         return all(part is None or part.is_back for part in known)
 
 
-def _findings(deployment_id: int, by_worker: Mapping[str, list[float]]) -> dict[str, Finding]:
-    measured = ratios(by_worker)
-    expected = expectations(expected_by_worker(deployment_id, Window.last(SHARE_WINDOW)))
+def _findings(
+    by_worker: Mapping[str, list[float]], expected_of: Mapping[str, tuple[float, int]]
+) -> dict[str, Finding]:
+    measured, expected = ratios(by_worker), expectations(expected_of)
     return {
         worker_id: Finding(measured.get(worker_id), expected.get(worker_id))
         for worker_id in sorted(measured.keys() | expected.keys())
     }
 
 
-def shares(deployment_id: int, worker_id: str, window: Window) -> float | None:
+def _share(
+    calls: Mapping[int, Mapping[str, list[float]]], deployment_id: int, worker_id: str
+) -> float | None:
     """The worker's share of its deployment's answered attempts; None without any."""
-    by_worker = service_by_worker(window).get(deployment_id, {})
+    by_worker = calls.get(deployment_id, {})
     total = sum(map(len, by_worker.values()))
     return len(by_worker.get(worker_id, ())) / total if total else None
 
 
-def _name(deployment_id: int, worker_id: str, finding: Finding) -> Straggler | None:
+def _name(
+    deployment_id: int, worker_id: str, finding: Finding, share_now: float | None
+) -> Straggler | None:
     worker = Worker.objects.filter(worker_id=worker_id).first()
     deployment = Deployment.objects.filter(pk=deployment_id).first()
     if worker is None or deployment is None:
         return None
     now = timezone.now()
     before = Window(now - WATCH_WINDOW - BEFORE, now - WATCH_WINDOW)
-    share_before = shares(deployment_id, worker_id, before)
-    slowness = _slowness(deployment_id, worker_id, finding, share_before)
+    share_before = _share(service_by_worker(before), deployment_id, worker_id)
+    slowness = _slowness(finding, share_before, share_now)
     log.warning("%s runs %.2f times slower than its pool", worker_id, slowness.ratio)
     evidence = msgspec.to_builtins(slowness)
     # Another round may name it at the same moment.
@@ -104,10 +113,9 @@ def _name(deployment_id: int, worker_id: str, finding: Finding) -> Straggler | N
     return row
 
 
-def _go_on(row: Straggler, finding: Finding) -> None:
+def _go_on(row: Straggler, finding: Finding, share_now: float | None) -> None:
     before = slowness_of(row).share_before
-    slowness = _slowness(row.deployment_id, row.worker.worker_id, finding, before)
-    row.evidence = msgspec.to_builtins(slowness)
+    row.evidence = msgspec.to_builtins(_slowness(finding, before, share_now))
     if finding.is_back:
         row.cleared_at = timezone.now()
     row.save(update_fields=["evidence", "cleared_at", "seen_at"])
@@ -118,9 +126,7 @@ def slowness_of(row: Straggler) -> Slowness:
     return msgspec.convert(row.evidence, Slowness)
 
 
-def _slowness(
-    deployment_id: int, worker_id: str, finding: Finding, share_before: float | None
-) -> Slowness:
+def _slowness(finding: Finding, share_before: float | None, share_now: float | None) -> Slowness:
     """The finding as it is stored, with the worker's share of calls now and before."""
     expected, measured = finding.expected, finding.measured
     ratio = expected.ratio if expected else 1.0
@@ -133,5 +139,5 @@ def _slowness(
         expected_ratio=expected.ratio if expected else None,
         decisions=expected.decisions if expected else 0,
         share_before=share_before,
-        share_now=shares(deployment_id, worker_id, Window.last(SHARE_WINDOW)),
+        share_now=share_now,
     )

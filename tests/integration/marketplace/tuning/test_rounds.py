@@ -218,7 +218,7 @@ def test_benchmarks_name_no_straggler_and_fill_no_budget(shop: Shop) -> None:
     asked_by = UsageEvent.objects.values_list("organisation_id", flat=True)[0]
     Organisation.objects.update_or_create(pk=asked_by, defaults={"slug": ORGANISATION})
     assert not service_by_worker(lately)
-    assert not expected_by_worker(shop.deployment.pk, lately)
+    assert not expected_by_worker(lately)
     assert calls_a_day(shop.model) == 0
 
 
@@ -292,12 +292,13 @@ def test_two_rounds_at_once_name_a_worker_once(shop: Shop, monkeypatch: pytest.M
     peers(shop)
     calls(shop.deployment, around(100.0, 30, 1), worker="fast-1", expected_ms=100, others=slow)
 
-    def meanwhile(deployment_id: int, window: Window) -> dict[str, tuple[float, int]]:
+    def meanwhile(by_worker: Any, expected: Any) -> dict[str, stragglers.Finding]:
         Straggler.objects.get_or_create(
             worker=shop.worker, deployment=shop.deployment, cleared_at=None
         )
-        return expected_by_worker(deployment_id, window)
+        return findings(by_worker, expected)
 
-    monkeypatch.setattr(stragglers, "expected_by_worker", meanwhile)
+    findings = stragglers._findings
+    monkeypatch.setattr(stragglers, "_findings", meanwhile)
     (row,) = stragglers.stragglers_watch()
     assert Straggler.objects.get() == row

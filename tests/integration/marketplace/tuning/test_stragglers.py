@@ -1,6 +1,8 @@
 """Workers that stray from their peers are named, and cleared when they are back."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from marketplace.routing.trials.models import (
     Straggler,
@@ -9,7 +11,12 @@ from marketplace.tuning import tasks
 from marketplace.tuning.stragglers.watch import stragglers_watch
 from tests.integration.marketplace.ledger import intrude
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.tuning.looping import around, calls, peers
+from tests.integration.marketplace.tuning.looping import (
+    around,
+    calls,
+    peers,
+    second_deployment,
+)
 
 pytestmark = pytest.mark.usefixtures("kept_shop")
 
@@ -65,3 +72,12 @@ def test_a_pool_that_is_alike_names_nobody(shop: Shop) -> None:
         times = around(100.0, 60, number, spread=1.0)
         calls(shop.deployment, times, worker=f"fast-{number}")
     assert tasks.watch_stragglers() == 0
+
+
+def test_a_round_reads_the_candidates_of_calls_once_for_all_deployments(shop: Shop) -> None:
+    peers(shop)
+    calls(shop.deployment, around(100.0, 30), worker="fast-1")
+    calls(second_deployment(shop), around(100.0, 30), worker="slow-0")
+    with CaptureQueriesContext(connection) as asked:
+        stragglers_watch()
+    assert sum("u.candidates" in query["sql"] for query in asked) == 1
