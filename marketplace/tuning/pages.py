@@ -87,7 +87,7 @@ def route_revert(request: HttpRequest, author: str, slug: str) -> HttpResponse:
             model=model,
             to_version=int(version),
             by=_user(request),
-            expected_version=int(seen) if seen.isdecimal() else None,
+            expected_version=int(seen[:VERSION_DIGITS]) if seen.isdecimal() else None,
         ),
     )
 

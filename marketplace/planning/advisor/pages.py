@@ -19,6 +19,7 @@ from marketplace.planning.advisor.services import PilotImpossible, advice_make, 
 from marketplace.planning.asking import QuestionInvalid, QueueFull
 
 RECENT = 10
+ID_DIGITS_MAX = 19
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -73,10 +74,9 @@ def pilot(request: HttpRequest, organisation: Organisation, advice_id: int) -> H
     if not isinstance(request.user, User) or not request.user.is_staff:
         raise PermissionDenied(_("Only the platform's staff can start benchmarks."))
     text = request.POST.get("deployment", "")
+    deployment_id = int(text) if text.isdecimal() and len(text) < ID_DIGITS_MAX else 0
     try:
-        made = pilot_start(
-            advice=row, deployment_id=int(text) if text.isdecimal() else 0, user=request.user
-        )
+        made = pilot_start(advice=row, deployment_id=deployment_id, user=request.user)
     except PilotImpossible as error:
         messages.error(request, str(error))
     else:

@@ -9,6 +9,7 @@ CANCEL_AFTER_S_MAX = 24 * 3600
 
 _PREFERENCE = re.compile(r"^\s*wait\s*(?:=\s*\"?(?P<seconds>[^\";,\s]*)\"?)?\s*$", re.IGNORECASE)
 _DURATION = re.compile(r"^\s*(?P<count>[0-9]{1,9})\s*(?P<unit>[smhd]?)\s*$", re.IGNORECASE)
+DIGITS_MAX = 9
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -32,9 +33,11 @@ def wait_s(prefer: str) -> float:
         seconds = found["seconds"]
         if seconds is None:
             return WAIT_S_MAX
-        if not seconds.isascii() or not seconds.isdigit() or not 1 <= int(seconds) <= WAIT_S_MAX:
+        is_number = seconds.isascii() and seconds.isdigit() and len(seconds) <= DIGITS_MAX
+        if not is_number or not 1 <= int(seconds) <= WAIT_S_MAX:
             raise HeaderInvalid(
-                f"Prefer: wait={seconds} must be whole seconds from 1 to {WAIT_S_MAX}", "Prefer"
+                f"Prefer: wait={seconds[:40]} must be whole seconds from 1 to {WAIT_S_MAX}",
+                "Prefer",
             )
         return int(seconds)
     return 0

@@ -72,7 +72,8 @@ def test_a_pilot_that_cannot_be_asked_for_says_why(yard: Shop) -> None:
     assert "There is no ready worker" in posted.content.decode()
     refused = staff.post(f"/api/v1/advice/{advice.pk}/pilot", body, content_type="application/json")
     assert refused.status_code == 400
-    assert staff.post(f"/advisor/{advice.pk}/pilot", {"deployment": "²"}).status_code == 302
+    for odd in ("²", "9" * 5_000):
+        assert staff.post(f"/advisor/{advice.pk}/pilot", {"deployment": odd}).status_code == 302
 
 
 def test_a_member_starts_no_pilot(yard: Shop) -> None:

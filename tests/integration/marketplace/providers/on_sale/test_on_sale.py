@@ -222,6 +222,8 @@ def test_the_price_editor_previews_and_publishes(shop: Shop, sold: Deployment) -
     past = client.post(path, {**body, "effective_at": "2020-01-01T00:00"})
     assert past.status_code == 422
     assert b"never in the past" in past.content
+    for odd in ("x", "9" * 5_000):
+        assert client.post(f"{path}/withdraw", {"offer": odd}).status_code == 404
     viewer = User.objects.create_user("v@example.com")
     Membership.objects.create(organisation=shop.organisation, user=viewer, role=Role.VIEWER)
     client.force_login(viewer)
