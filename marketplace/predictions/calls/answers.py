@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from marketplace.predictions.calls.tensors import outputs_by_name
@@ -16,6 +17,9 @@ TOGETHER = frozenset({"content", "reasoning_content", "reasoning", "refusal", "a
 """Fields whose pieces are texts that follow each other."""
 CHUNK = "chat.completion.chunk"
 COMPLETION = "chat.completion"
+TOOL_CALLS_MAX = 128
+"""Calls of tools in one message; a worker numbers them."""
+_HALF = re.compile("[\ud800-\udfff]")
 _QUEUED = re.compile(rb"^: queued place=(?P<place>[0-9]{1,9}) eta_ms=(?P<eta_ms>[0-9]{1,12})$")
 
 
@@ -85,10 +89,20 @@ def served_by_route(served: Served, route: Mapping[str, Any]) -> Served:
     )
 
 
+def json_text(output: Any) -> str:
+    """An output as it is kept: half of a surrogate pair, which no answer can carry, is U+FFFD."""
+    text = json.dumps(output, separators=(",", ":"))
+    if "\\ud" not in text:
+        return text
+    # Halves that came in two pieces are one character once they are read.
+    whole = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
+    return _HALF.sub("\ufffd", whole)
+
+
 def whole_output(path: str, body: bytes) -> Any:
     """The output in a whole answer. Raises :class:`AnswerBroken`."""
     try:
-        answer = json.loads(body)
+        answer = _read(body)
         return outputs_by_name(answer["outputs"]) if path.startswith("/v2/") else answer
     except (ValueError, KeyError, TypeError) as error:
         raise AnswerBroken("the answer cannot be read") from error
@@ -143,9 +157,11 @@ class StreamedAnswer:
             self.is_whole = True
             return ""
         try:
-            chunk = json.loads(text)
+            chunk = _read(text)
         except ValueError as error:
             raise AnswerBroken("the stream cannot be read") from error
+        if not isinstance(chunk, dict):
+            raise AnswerBroken("the stream cannot be read")
         if "error" in chunk:
             raise AnswerBroken(*error_message(text))
         if route := chunk.pop("route", None):
@@ -190,11 +206,24 @@ def _merge(kept: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 def _tools(kept: list[dict[str, Any]], more: list[Any]) -> list[dict[str, Any]]:
     for place, piece in enumerate(more):
-        at = piece.get("index", place)
+        at = piece.get("index")
+        at = place if at is None else at
+        if not isinstance(at, int) or not 0 <= at < TOOL_CALLS_MAX:
+            raise AnswerBroken(f"the answer has a call of a tool numbered {at!r:.20}")
         while len(kept) <= at:
             kept.append({})
         _merge(kept[at], {name: value for name, value in piece.items() if name != "index"})
     return kept
+
+
+def _read(text: bytes) -> Any:
+    """JSON; what is a number in Python alone (``NaN``, ``1e999``) is null, as it has no text."""
+    return json.loads(text, parse_constant=lambda _name: None, parse_float=_number)
+
+
+def _number(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
 
 
 def _timings(header: str) -> list[tuple[str, float]]:
@@ -208,4 +237,4 @@ def _timings(header: str) -> list[tuple[str, float]]:
 
 def _kept(text: Any) -> str:
     """As PostgreSQL can keep it."""
-    return str(text).replace("\0", "")
+    return str(text).replace("\0", "").encode(errors="replace").decode()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from marketplace.predictions.calls.answers import AnswerBroken, StreamedAnswer
+from marketplace.predictions.calls.answers import AnswerBroken, StreamedAnswer, json_text
 from marketplace.predictions.models import Event, PredictionEvent
 
 ROWS_MAX = 50
@@ -65,7 +65,7 @@ def output_so_far(events: Iterable[PredictionEvent]) -> Any:
                     streamed.feed(f"data: {line}\n\n".encode())
                 except AnswerBroken:
                     return None
-    return streamed.output
+    return json.loads(json_text(streamed.output))
 
 
 def _texts(output: Any) -> list[str]:

@@ -1,6 +1,5 @@
 """The work of a job: have the router answer, and write down what comes as it comes."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -11,7 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from marketplace.catalog.models import AIModel
-from marketplace.predictions.calls.answers import Served
+from marketplace.predictions.calls.answers import Served, json_text
 from marketplace.predictions.calls.call import RESPONSES, StandIn, call_of
 from marketplace.predictions.calls.conversation import (
     Answered,
@@ -204,14 +203,14 @@ class Following:
         to_webhook = now_s - self._told_s >= WEBHOOK_EVERY_S
         if to_webhook:
             self._told_s = now_s
-            self._prediction.output_text = as_json_text(self._output)
+            self._prediction.output_text = json_text(self._output)
         event_tell(self._prediction, Event.OUTPUT, lines, to_webhook=to_webhook)
 
     def _answered(self, piece: Answered) -> Mapping[str, Any]:
         if not self._served.worker:
             self._note.add(placed(piece.served))
         self._flush()
-        text = as_json_text(piece.output)
+        text = json_text(piece.output)
         if self._output is None:
             self._output = piece.output
             self._tell_output([text])
@@ -222,7 +221,7 @@ class Following:
         """What was delivered is billed, so it is kept."""
         self._flush()
         if self._output is not None:
-            keep(self._run, output_text=as_json_text(self._output))
+            keep(self._run, output_text=json_text(self._output))
 
 
 def keep(run: Run, **columns: Any) -> None:
@@ -237,11 +236,6 @@ def stop_late(run: Run, prediction: Prediction) -> None:
     if prediction.attempts == 1:
         keep(run, aborted=True)
     raise JobStopped
-
-
-def as_json_text(output: Any) -> str:
-    """As it is kept."""
-    return json.dumps(output, separators=(",", ":"))
 
 
 def left_s(prediction: Prediction) -> float:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from marketplace.pipelines.definition import INPUT, Definition, Stage
 from marketplace.pipelines.templates import ValueMissing, filled, references_of
+from marketplace.predictions.calls.answers import json_text
 from marketplace.predictions.calls.call import Call, call_of, schema_check
 from marketplace.predictions.calls.conversation import Begun, Conversation, Order, Piece, Waits
 from marketplace.predictions.calls.invalid import InputInvalid
@@ -20,7 +21,6 @@ from marketplace.predictions.models import Event, Prediction, PredictionStage, S
 from marketplace.predictions.running.job import (
     RUN_S_MAX,
     Notes,
-    as_json_text,
     keep,
     left_s,
     placed,
@@ -66,7 +66,7 @@ def pipeline_run(run: Run, definition: Definition) -> Mapping[str, Any]:
             StageRun(run, row, note).to_the_end(stage, values)
         values[stage.name] = row.output
     try:
-        text = as_json_text(filled(definition.output, values))
+        text = json_text(filled(definition.output, values))
     except ValueMissing as error:
         raise JobFailed(f"The output: {error}") from error
     _check_size(text, "The output")
@@ -113,7 +113,7 @@ class StageRun:
             answer = until_answered(self._run, conversation, self._note, self._take)
         self._note.add(placed(answer.served))
         columns = served_columns(answer.served)
-        self._end(Status.SUCCEEDED, output_text=as_json_text(answer.output), **columns)
+        self._end(Status.SUCCEEDED, output_text=json_text(answer.output), **columns)
 
     def _take(self, piece: Piece | None) -> None:
         if isinstance(piece, Waits):

@@ -14,6 +14,7 @@ from marketplace.predictions.calls.answers import (
     Standing,
     StreamedAnswer,
     error_message,
+    json_text,
     served_by_headers,
     served_by_route,
     whole_output,
@@ -93,6 +94,52 @@ def test_calls_of_tools_are_put_together() -> None:
     ]
 
 
+@pytest.mark.parametrize("index", [10**9, -1, "0", 1.5])
+def test_a_call_of_a_tool_that_nobody_can_count_to_is_broken(index: Any) -> None:
+    """The list that it was to be a place of would fill the memory of all jobs of the process."""
+    streamed = StreamedAnswer()
+    with pytest.raises(AnswerBroken, match="numbered"):
+        streamed.feed(chunk(delta(tool_calls=[{"index": index, "function": {}}])))
+
+
+def test_calls_of_tools_without_numbers_count_by_their_place() -> None:
+    streamed = StreamedAnswer()
+    streamed.feed(chunk(delta(tool_calls=[{"id": "a"}, {"id": "b", "index": None}])))
+    assert streamed.output is not None
+    assert streamed.output["choices"][0]["message"]["tool_calls"] == [{"id": "a"}, {"id": "b"}]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_what_is_no_number_in_json_is_null(number: str) -> None:
+    choice = f'{{"index": 0, "delta": {{}}, "logprobs": {{"content": [{number}, 0.5]}}}}'
+    streamed = StreamedAnswer()
+    (text,) = streamed.feed(f'data: {{"choices": [{choice}], "id": "c1"}}\n\n'.encode())
+    assert json.loads(text)["choices"][0]["logprobs"] == {"content": [None, 0.5]}
+    assert streamed.output is not None
+    assert streamed.output["choices"][0]["logprobs"] == {"content": [None, 0.5]}
+    body = f'{{"outputs": [{{"name": "P", "shape": [2], "data": [{number}, 1]}}]}}'
+    assert whole_output("/v2/models/a/b/infer", body.encode()) == {"P": [None, 1]}
+
+
+@pytest.mark.parametrize(
+    ("halves", "kept"),
+    [
+        (["\ud83d", "\ude00 wide"], "\U0001f600 wide"),
+        (["cut \ud83d"], "cut \ufffd"),
+        (["\ude00", "\ud83d"], "\ufffd\ufffd"),
+        (["Ol\u00e1 \0 \U0001f600"], "Ol\u00e1 \0 \U0001f600"),
+    ],
+)
+def test_halves_of_surrogate_pairs_are_kept_as_characters(halves: list[str], kept: str) -> None:
+    streamed = StreamedAnswer()
+    for half in halves:
+        streamed.feed(chunk(delta(content=half)))
+    text = json_text(streamed.output)
+    text.encode()
+    assert "\0" not in text
+    assert json.loads(text)["choices"][0]["message"]["content"] == kept
+
+
 def test_texts_of_a_completion_are_put_together() -> None:
     streamed = StreamedAnswer()
     for text in ("Once ", "upon"):
@@ -121,9 +168,10 @@ def test_an_error_in_a_stream_ends_it() -> None:
     assert not streamed.is_whole
 
 
-def test_an_answer_that_is_no_stream_is_broken() -> None:
+@pytest.mark.parametrize("event", [b"data: {oops\n\n", b"data: 5\n\n", b'data: "text"\n\n'])
+def test_an_answer_that_is_no_stream_is_broken(event: bytes) -> None:
     with pytest.raises(AnswerBroken):
-        StreamedAnswer().feed(b"data: {oops\n\n")
+        StreamedAnswer().feed(event)
 
 
 def test_tensors_come_nested_by_name() -> None:
@@ -177,6 +225,7 @@ def test_headers_say_where_it_ran() -> None:
         (b'{"error": "no"}', ("no", "")),
         (b"<html>", ("<html>", "")),
         (b'{"error": "a\\u0000b"}', ("ab", "")),
+        (b'{"error": "a\\ud83d"}', ("a?", "")),
     ],
 )
 def test_an_error_is_read_in_either_shape(body: bytes, message: tuple[str, str]) -> None:
