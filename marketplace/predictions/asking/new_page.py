@@ -24,6 +24,7 @@ from marketplace.predictions.calls.invalid import InputInvalid
 from marketplace.predictions.models import Prediction
 from marketplace.predictions.selectors import model_wanted
 from marketplace.predictions.services import Asked, TooMany, prediction_create
+from marketplace.shared.texts import unkept_in
 from router.domain.request import Priority
 
 INPUT_CHARACTERS_MAX = 500_000
@@ -52,9 +53,12 @@ class PredictionForm(forms.Form):
 
     def clean_input(self) -> Any:
         try:
-            return json.loads(self.cleaned_data["input"], parse_constant=_no_number)
+            given = json.loads(self.cleaned_data["input"], parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise forms.ValidationError(_("This is no JSON: %(why)s") % {"why": error}) from error
+        if found := unkept_in(given):
+            raise forms.ValidationError(found)
+        return given
 
 
 def _no_number(word: str) -> None:
