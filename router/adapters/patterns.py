@@ -5,7 +5,7 @@ addresses of people are not found: they have no pattern.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -84,13 +84,21 @@ class PatternDetector:
         found: list[Found] = []
         for pattern in _PATTERNS:
             if pattern.kind.value in kinds:
-                found += [
-                    one
-                    for one in _matches(pattern, text)
-                    if not any(one.begin < other.end and other.begin < one.end for other in found)
-                ]
-        found.sort(key=lambda one: one.begin)
+                found = _with_further(found, _matches(pattern, text))
         return found
+
+
+def _with_further(found: Sequence[Found], further: Iterable[Found]) -> list[Found]:
+    """Both in order, without what overlaps something of the first. Each of them is in order."""
+    both: list[Found] = []
+    at = 0
+    for one in further:
+        while at < len(found) and found[at].end <= one.begin:
+            both.append(found[at])
+            at += 1
+        if at == len(found) or one.end <= found[at].begin:
+            both.append(one)
+    return [*both, *found[at:]]
 
 
 def _matches(pattern: _Pattern, text: str) -> Iterator[Found]:

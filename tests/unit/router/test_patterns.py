@@ -104,6 +104,9 @@ def test_no_text_makes_it_slow() -> None:
         "+1 " * 333,
         "1234 " * 200,
         "(11) 9" * 150,
+        # Much of one kind, and much of another.
+        "4111111111111111 " * 30 + "a@b.co " * 70,
+        "a@b.co +5511987654321 " * 45,
     ]
     for text in texts:
         once = min(_seconds(text * 4) for _ in range(5))
