@@ -33,7 +33,8 @@ class Settler:
 
     ``settled`` is called with each record once the ledger has it. ``set_aside`` keeps records that
     the ledger refuses or that cannot be read, for a person to look at; ``set_aside_bytes`` tells
-    their size. ``offload`` runs a blocking call off the event loop.
+    their size. What it cannot keep (``OSError``) stays in the journal until the next start.
+    ``offload`` runs a blocking call off the event loop.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class Settler:
         calls, unreadable = newest_records(self._journal.recovered)
         for segment, payload in unreadable:
             log.critical("a journalled record cannot be read: it is set aside")
-            self._refuse(payload)
-            self._journal.acknowledge(segment)
+            if self._refuse(payload):
+                self._journal.acknowledge(segment)
         self._pending.extend(calls)
         self._journal.recovered.clear()
         if self._pending:
@@ -177,7 +178,7 @@ class Settler:
     async def _settle_batch(self) -> None:
         batch = self._next_batch()
         delay_s = RETRY_FIRST_S
-        refused: set[str] = set()
+        refused: dict[str, bool] = {}
         while True:
             try:
                 await self._settle_or_halve([kept.record for kept in batch], refused)
@@ -188,8 +189,9 @@ class Settler:
                 delay_s = min(2 * delay_s, RETRY_MAX_S)
         for kept in batch:
             self._pending.popleft()
-            for segment in kept.segments:
-                self._journal.acknowledge(segment)
+            if refused.get(kept.record.request_id, True):
+                for segment in kept.segments:
+                    self._journal.acknowledge(segment)
             self._settled(kept.record)
         self._earlier = max(self._earlier - len(batch), 0)
 
@@ -204,10 +206,13 @@ class Settler:
             batch.append(kept)
         return batch
 
-    async def _settle_or_halve(self, records: Sequence[UsageRecord], refused: set[str]) -> None:
+    async def _settle_or_halve(
+        self, records: Sequence[UsageRecord], refused: dict[str, bool]
+    ) -> None:
         """Settle. On a refusal, find the record at fault, set it aside and settle the others.
 
-        ``refused`` remembers the records at fault, in case the batch is retried.
+        ``refused`` remembers the records at fault, in case the batch is retried, and whether each
+        is set aside.
         """
         records = [record for record in records if record.request_id not in refused]
         if not records:
@@ -221,9 +226,14 @@ class Settler:
                 await self._settle_or_halve(records[middle:], refused)
                 return
             log.critical("the ledger refuses call %s: %s", records[0].request_id, error)
-            refused.add(records[0].request_id)
-            self._refuse(encode_record(records[0]))
+            refused[records[0].request_id] = self._refuse(encode_record(records[0]))
 
-    def _refuse(self, payload: bytes) -> None:
+    def _refuse(self, payload: bytes) -> bool:
+        """Set a record aside; False if that cannot be done now."""
         self.rejected += 1
-        self._set_aside(payload)
+        try:
+            self._set_aside(payload)
+        except OSError as error:
+            log.critical("a record cannot be set aside, so its journal stays: %s", error.strerror)
+            return False
+        return True

@@ -57,6 +57,7 @@ class Bench:
         self.disk = MemoryDisk()
         self.settled: list[str] = []
         self.aside: list[bytes] = []
+        self.set_aside: Callable[[bytes], None] = self.aside.append
         self._unsettled_max = unsettled_max
 
     def settler(
@@ -69,7 +70,7 @@ class Bench:
             journal or Journal(self.disk),
             self.ledger,
             settled=lambda r: self.settled.append(r.request_id),
-            set_aside=self.aside.append,
+            set_aside=self.set_aside,
             unsettled_max=self._unsettled_max,
             offload=offload or inline,
         )
@@ -194,6 +195,34 @@ async def test_a_poisoned_record_is_set_aside_once_when_the_ledger_goes_away_mid
     assert await made.flush(5)
     assert len(bench.aside) == 1
     assert [r.request_id for r in bench.ledger.records] == ["1", "2", "3"]
+
+
+async def test_what_cannot_be_set_aside_stays_in_the_journal_and_ends_nothing() -> None:
+    bench, poisoned = Bench(MoodyLedger(away=0)), record("1", charge_nano=5, hold_nano=0)
+
+    def full(_: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    Journal(bench.disk).append(b"not a record")
+    bench.set_aside = full
+    journal = Journal(bench.disk)
+    made = bench.settler(journal)
+    made.append(record("0"))
+    made.append(poisoned)
+    made.append(record("2"))
+    assert await made.flush(5)
+    journal.close()
+    assert bench.settled == ["0", "1", "2"], "what they held is free"
+    assert [r.request_id for r in bench.ledger.records] == ["0", "2"]
+    assert made.rejected == 2
+
+    bench.set_aside = bench.aside.append
+    journal = Journal(bench.disk)
+    assert await bench.settler(journal).flush(5)
+    journal.close()
+    assert bench.aside == [b"not a record", encode_record(poisoned)]
+    assert [r.request_id for r in bench.ledger.records] == ["0", "2"]
+    assert bench.disk.names() == []
 
 
 async def test_a_killed_routers_calls_are_settled_by_the_next_one() -> None:
