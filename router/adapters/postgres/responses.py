@@ -41,6 +41,8 @@ class PostgresResponseStore:
     async def turns(
         self, organisation_id: int, id_: str, *, turns_max: int, characters_max: int
     ) -> Sequence[Turn]:
+        if "\0" in id_:
+            return ()  # No text of PostgreSQL has one, so no id either.
         row = await fetch(
             self._pool,
             _TURNS,

@@ -66,6 +66,11 @@ async def test_what_is_forgotten_or_expired_is_gone(store: ResponseStore) -> Non
     assert list(await store.turns(1, short.id, **MANY)) == []
 
 
+@pytest.mark.parametrize("id_", ["", "\0", "resp_\0", "r" * 100_000])
+async def test_an_id_that_none_has_is_of_nothing(store: ResponseStore, id_: str) -> None:
+    assert list(await store.turns(1, id_, **MANY)) == []
+
+
 async def test_what_is_kept_stays_as_it_is(store: ResponseStore) -> None:
     (kept,) = await chain(store, 1)
     await store.keep(Turn(kept.id, 2, "", "[]", "{}"), DAY_S)
