@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from standardwebhooks import Webhook
@@ -70,7 +71,9 @@ def headers_of(message: Message, at: datetime) -> dict[str, str]:
 
 
 def client_open() -> httpx.AsyncClient:
-    """Connects as the settings allow. None is kept: another name may have the same address."""
+    """Connects as the settings allow. No connection is kept, as another name may have the same
+    address, and no cookie, as another organisation may have the same host.
+    """
     once = httpx.Limits(max_keepalive_connections=0)
     mounts = {
         f"{scheme}://": PinnedTransport(
@@ -79,7 +82,11 @@ def client_open() -> httpx.AsyncClient:
         for scheme, policy in policies().items()
     }
     return httpx.AsyncClient(
-        mounts=mounts, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S
+        mounts=mounts,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=TIMEOUT_S,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
     )
 
 
