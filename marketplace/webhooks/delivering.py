@@ -157,7 +157,10 @@ def attempt_record(message: Message, result: Result) -> None:
     delivery.log.exclude(pk__in=list(kept)).delete()
     now = timezone.now()
     delivery.error = "" if result.outcome == Outcome.HEARD else _said(result)
-    delivery.due_at = None if result.outcome in ENDINGS else due_after(delivery.tries, now)
+    if result.outcome in ENDINGS:
+        delivery.due_at = None
+    elif delivery.tries:  # Else it was asked for again meanwhile, and is due as that says.
+        delivery.due_at = due_after(delivery.tries, now)
     if delivery.due_at is None:
         delivery.state = ENDINGS.get(result.outcome, DeliveryState.FAILED)
         delivery.ended_at = now
