@@ -20,6 +20,7 @@ from marketplace.predictions.selectors import predictions_of, too_late
 from marketplace.shared.changes import changed
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
 from marketplace.shared.jobs.services import job_ask, job_cancel
+from marketplace.shared.sweeping import swept
 from marketplace.webhooks.services import webhook_send
 
 WAITING_MAX = 1_000
@@ -174,6 +175,11 @@ def predictions_forget(now: datetime) -> int:
     old = Prediction.objects.exclude(state__in=STATES_OPEN).filter(ended_at__lt=now - kept)
     keyed = Prediction.objects.exclude(idempotency_key="")
     keyed.filter(created_at__lt=now - KEPT).update(idempotency_key="")
-    gone = list(old.order_by("pk").values_list("pk", flat=True)[:DELETED_AT_ONCE])
-    Prediction.objects.filter(pk__in=gone).delete()
-    return len(gone)
+
+    def some() -> int:
+        gone = list(old.order_by("pk").values_list("pk", flat=True)[:DELETED_AT_ONCE])
+        # Django reads what it deletes, and inputs and outputs may be megabytes.
+        Prediction.objects.filter(pk__in=gone).only("pk").delete()
+        return len(gone)
+
+    return swept(some)

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from marketplace.accounts.models import Organisation, User
 from marketplace.batches.models import STATUSES_OPEN, Batch, File, Purpose, file_id
 from marketplace.catalog.prices import number_text
+from marketplace.shared.sweeping import swept
 
 FILE_BYTES_MAX = 200_000_000
 EXPIRED_AT_ONCE = 500
@@ -145,14 +146,16 @@ def files_expire() -> int:
     """Delete what has expired, but for what an open batch reads; returns how many went."""
     in_use = Batch.objects.filter(status__in=STATUSES_OPEN).values("input_file")
     expired = File.objects.filter(expires_at__lte=timezone.now()).exclude(public_id__in=in_use)
-    gone = 0
-    for row in expired.order_by("expires_at")[:EXPIRED_AT_ONCE]:
-        try:
-            file_delete(file=row)
-        except FileInUse:
-            continue
-        gone += 1
-    return gone
+
+    def some() -> int:
+        gone = 0
+        for row in expired.order_by("expires_at")[:EXPIRED_AT_ONCE]:
+            with suppress(FileInUse):
+                file_delete(file=row)
+                gone += 1
+        return gone
+
+    return swept(some)
 
 
 def strays_clear() -> int:
