@@ -177,8 +177,9 @@ class Turns:
             raise _over(id_)
         body = turn.body.encode()
         if method == "DELETE":
-            await self._store.forget(grant.organisation_id, id_)
+            # What is kept goes last: a prediction that is not over yet is refused.
             await self.background.forget(exchange, id_)
+            await self._store.forget(grant.organisation_id, id_)
             body = _deleted(id_)
         elif id_ != asked:
             body = _page(turn.items, exchange.query)

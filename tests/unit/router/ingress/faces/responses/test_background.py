@@ -179,6 +179,12 @@ async def test_deleting_it_leaves_nothing_of_it() -> None:
         with pytest.raises(openai.UnprocessableEntityError, match="cancel it first"):
             await at.client.responses.delete(begun.id)
         await at.run(begun.id)
+        (made,) = at.web.made.values()
+        made["status"] = "processing"  # Its job has yet to hear that it is made.
+        with pytest.raises(openai.UnprocessableEntityError, match="cancel it first"):
+            await at.client.responses.delete(begun.id)
+        assert (await at.client.responses.retrieve(begun.id)).output_text == "ok"
+        made["status"] = "succeeded"
         await at.client.responses.delete(begun.id)
         assert not at.web.made
         with pytest.raises(openai.NotFoundError):
