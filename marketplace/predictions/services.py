@@ -17,6 +17,7 @@ from marketplace.pipelines.models import Pipeline
 from marketplace.predictions.models import Event, Prediction, PredictionEvent
 from marketplace.predictions.responses.representation import prediction_as_json
 from marketplace.predictions.selectors import predictions_of, too_late
+from marketplace.predictions.signals import prediction_deleted
 from marketplace.shared.changes import changed
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
 from marketplace.shared.jobs.services import job_ask, job_cancel
@@ -115,7 +116,10 @@ def prediction_cancel(*, prediction: Prediction) -> bool:
 def prediction_delete(*, prediction: Prediction) -> bool:
     """Delete it with what went in and came out; False if it is not over. The books stay."""
     gone = Prediction.objects.exclude(state__in=STATES_OPEN).filter(pk=prediction.pk)
-    return bool(gone.delete()[0])
+    is_gone = bool(gone.only("pk").delete()[0])
+    if is_gone:
+        prediction_deleted.send(None, prediction=prediction)
+    return is_gone
 
 
 def predictions_abort(now: datetime) -> int:

@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
+from django.db import connection
 from django.dispatch import receiver
 
 from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel, Worker
 from marketplace.catalog.signals import draining_changed
+from marketplace.predictions.models import Prediction
+from marketplace.predictions.signals import prediction_deleted
 from marketplace.routing.services import snapshot_publish
 from marketplace.routing.trials.events import event_record
 from marketplace.routing.trials.models import EventKind
@@ -27,3 +30,13 @@ def _record_draining(
     reason = f"{worker.worker_id}: {why}" if why else worker.worker_id
     for model in models:
         event_record(kind=kind, model=model, by=by, why=reason)
+
+
+@receiver(prediction_deleted)
+def _forget_response(prediction: Prediction, **_: Any) -> None:
+    """What a router kept, if the prediction made a response: it has the same id."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM routing_response WHERE id = %s AND organisation_id = %s",
+            [f"resp_{prediction.uid.hex}", prediction.organisation_id],
+        )
