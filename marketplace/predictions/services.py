@@ -123,12 +123,18 @@ def prediction_delete(*, prediction: Prediction) -> bool:
 
 
 def predictions_abort(now: datetime) -> int:
-    """End those whose deadline passed while they waited; nothing is billed. Returns how many."""
+    """End those whose deadline passed while they waited. Returns how many.
+
+    Nothing is billed, unless one had begun and lost its process: then it was not too late.
+    """
     ended = 0
     for prediction in too_late(now).select_related("model", "pipeline"):
         with transaction.atomic():
-            rows = Prediction.objects.filter(pk=prediction.pk, state=JobState.QUEUED)
-            if rows.update(state=JobState.CANCELLED, aborted=True, ended_at=now):
+            tried = prediction.attempts
+            rows = Prediction.objects.filter(
+                pk=prediction.pk, state=JobState.QUEUED, attempts=tried
+            )
+            if rows.update(state=JobState.CANCELLED, aborted=not tried, ended_at=now):
                 prediction.refresh_from_db()
                 prediction_over(prediction)
                 ended += 1
