@@ -10,6 +10,9 @@ from router.domain.outcome import Outcome
 
 is_name = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
 
+CONTEXT_EXCEEDED = "context_length_exceeded"
+"""OpenAI's code for a prompt that is too long. Clients that see it send a shorter prompt."""
+
 
 class CallError(Exception):
     """Base of the errors that a client can get.
@@ -41,6 +44,11 @@ class CallError(Exception):
     def recorded_code(self) -> str:
         """The code as records keep it. A worker may have chosen it: what is no name is not kept."""
         return self.code if is_name(self.code) else type(self).code
+
+    @property
+    def counted_code(self) -> str:
+        """The code as metrics have it, which keep each for ever: none that a worker made up."""
+        return self.code if self.code == CONTEXT_EXCEEDED else type(self).code
 
 
 class RequestInvalid(CallError):

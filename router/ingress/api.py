@@ -154,7 +154,7 @@ class API:
         self, exchange: Exchange, error: CallError, request_id: str = ""
     ) -> tuple[int, Headers, bytes]:
         """Status, headers and body of an error, in the dialect of the path."""
-        self._operations.meters.errors[error.code] += 1
+        self._operations.meters.errors[error.counted_code] += 1
         headers = [*error_headers(error), ("x-request-id", request_id or self.new_call()[0])]
         return error.status, headers, speaker_of(exchange.path).error(error)
 

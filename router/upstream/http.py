@@ -13,6 +13,7 @@ from msgspec import Struct
 from router.contracts.lenient import Fields, fields_of, object_of, objects_of, text_of
 from router.contracts.wire import UNREADABLE
 from router.domain.addresses import AddressPolicy
+from router.domain.errors import CONTEXT_EXCEEDED
 from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.connection import Connection, Origin
@@ -48,9 +49,6 @@ class Target(Struct, frozen=True):
     origin: Origin
     line: bytes
 
-
-CONTEXT_EXCEEDED = "context_length_exceeded"
-"""OpenAI's code for a prompt that is too long. Clients that see it send a shorter prompt."""
 
 CONTEXT_TYPE = "exceed_context_size_error"
 """llama.cpp's type for the same error."""
@@ -268,13 +266,21 @@ def _refusal(status: int, body: bytes) -> UpstreamRefused:
         fields = {}
     error = object_of(fields.get("error")) or fields
     found = (fields.get("error"), error.get("message"), error.get("detail"), _first_detail(error))
-    message = next((text for text in found if isinstance(text, str) and text), "")
+    message = next((_sayable(text) for text in found if isinstance(text, str) and text), "")
     if message and (_says_context_exceeded(message) or error.get("type") == CONTEXT_TYPE):
         return UpstreamRefused(400, message, code=CONTEXT_EXCEEDED, param="messages")
     code, param = text_of(error.get("code")), text_of(error.get("param"))
     return UpstreamRefused(
-        status, message or "the model refused the request", code=code or "", param=param
+        status,
+        message or "the model refused the request",
+        code=_sayable(code or ""),
+        param=_sayable(param) if param is not None else None,
     )
+
+
+def _sayable(text: str) -> str:
+    """A worker's words without halves of surrogate pairs, which no answer can carry."""
+    return text.encode(errors="replace").decode()
 
 
 def _first_detail(error: Fields) -> object:

@@ -217,7 +217,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
                 except OwnerRefused as error:
                     await context.write(pb.ModelStreamInferResponse(error_message=error.message))
                 except CallError as error:
-                    self._operations.meters.errors[error.code] += 1
+                    self._operations.meters.errors[error.counted_code] += 1
                     await context.write(pb.ModelStreamInferResponse(error_message=error.message))
 
     async def _stream(self, message: Any, context: Any) -> None:
@@ -320,7 +320,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
         except OwnerRefused as error:
             await context.abort(_code(error.status), error.message)
         except CallError as error:
-            self._operations.meters.errors[error.code] += 1
+            self._operations.meters.errors[error.counted_code] += 1
             headers = [(n, v) for n, v in error_headers(error) if n != "content-type"]
             await context.abort(_code(error.status), error.message, tuple(headers))
         except grpc.aio.AbortError:

@@ -1,7 +1,7 @@
 """Whether a request fits the model that it asks for, on any worker."""
 
 from router.domain.catalog import RESPONSES, Model
-from router.domain.errors import RequestInvalid, WorkerRefused
+from router.domain.errors import CONTEXT_EXCEEDED, RequestInvalid, WorkerRefused
 from router.domain.protocols import KINDS, TASK_KINDS
 from router.domain.request import InferenceRequest
 from router.pipeline.plans.routing_table import Route
@@ -33,7 +33,7 @@ def check_fit(model: Model, request: InferenceRequest) -> None:
             f"model {model.name!r} has a context of {context} tokens, and the prompt has "
             f"{request.prompt_tokens_min} at least; shorten it",
             status=400,
-            code="context_length_exceeded",
+            code=CONTEXT_EXCEEDED,
             param=KINDS[request.kind].prompt,
         )
 

@@ -59,19 +59,23 @@ async def test_a_failure_after_the_first_byte_is_told_and_what_was_delivered_is_
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("said", "kept", "counted"),
     [
-        ("context_length_exceeded", "context_length_exceeded"),
-        ("", "invalid_request"),
-        ("x\0y", "invalid_request"),
-        ("x" * 65, "invalid_request"),
+        ("context_length_exceeded", "context_length_exceeded", "context_length_exceeded"),
+        ("bad_tool", "bad_tool", "invalid_request"),
+        ("", "invalid_request", "invalid_request"),
+        ("x\0y", "invalid_request", "invalid_request"),
+        ("x" * 65, "invalid_request", "invalid_request"),
     ],
 )
-async def test_a_record_keeps_of_a_workers_own_code_what_is_a_name(said: str, kept: str) -> None:
+async def test_a_record_keeps_of_a_workers_own_code_what_is_a_name_and_metrics_none(
+    said: str, kept: str, counted: str
+) -> None:
     line = Line(FakeUpstream(lambda _: UpstreamRefused(400, "no", code=said)))
-    with pytest.raises(WorkerRefused):
+    with pytest.raises(WorkerRefused) as refused:
         await line.call()
     assert line.records[0].error == kept
+    assert refused.value.counted_code == counted
 
 
 async def test_a_refused_request_is_not_tried_again_and_not_billed() -> None:

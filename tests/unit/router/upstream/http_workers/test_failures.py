@@ -95,6 +95,14 @@ async def test_a_refusal_keeps_the_workers_words(body: bytes, says: str) -> None
             await answer(url)
 
 
+async def test_half_of_a_surrogate_pair_in_a_refusal_is_told_as_what_it_is() -> None:
+    body = rb'{"error": {"message": "no \ud83d", "code": "\ud83d", "param": "\ud83d"}}'
+    async with serving(replying(400, body)) as url:
+        with pytest.raises(UpstreamRefused) as refused:
+            await answer(url)
+    assert (refused.value.message, refused.value.code, refused.value.param) == ("no ?", "?", "?")
+
+
 VLLM = "This model's maximum context length is 2048 tokens. However, you requested 4096."
 LLAMA_TYPE = "exceed_context_size_error"
 LLAMA = "the request exceeds the available context size, try increasing it"
