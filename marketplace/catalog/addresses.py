@@ -7,6 +7,9 @@ rebinding) changes nothing.
 
 import asyncio
 import socket
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,6 +19,11 @@ from router.domain.addresses import AddressPolicy
 
 RESOLVE_TIMEOUT_S = 5.0
 DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 8001}
+LOOKUPS_AT_ONCE = 32
+
+_lookups = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="lookup")
+"""For :func:`resolve_now`: who asks gives up in time, and a look-up goes on for as long as its name
+server is silent."""
 
 
 class AddressRefused(ValueError):
@@ -68,21 +76,31 @@ async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, TimeoutError) as error:
         raise HostUnknown(f"the name {host!r} is not known") from error
+    return _first_allowed(host, found, policy)
+
+
+def resolve_now(host: str, port: int, policy: AddressPolicy) -> str:
+    """The same as :func:`resolve`. Blocks while the name resolves."""
+    looking = _lookups.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        found = looking.result(RESOLVE_TIMEOUT_S)
+    except (OSError, UnicodeError, TimeoutError) as error:
+        looking.cancel()
+        raise HostUnknown(f"the name {host!r} is not known") from error
+    return _first_allowed(host, found, policy)
+
+
+def _first_allowed(host: str, found: Iterable[Any], policy: AddressPolicy) -> str:
     for resolved in found:
         if policy.allows(address := str(resolved[4][0])):
             return address
     raise AddressRefused(f"{host!r} is an internal address, which this installation does not call")
 
 
-def resolve_now(host: str, port: int, policy: AddressPolicy) -> str:
-    """The same as :func:`resolve`. Blocks while the name resolves."""
-    return asyncio.run(resolve(host, port, policy))
-
-
 def address_error(url: str) -> str:
     """Why an endpoint may not be called now; "" if it may. Blocks while the name resolves."""
     try:
-        asyncio.run(address_of(url, address_policy()))
+        resolve_now(*host_of(url), address_policy())
     except AddressRefused as error:
         return str(error)
     return ""

@@ -1,11 +1,15 @@
 """Where the marketplace's own requests may go."""
 
 import asyncio
+import socket
+import threading
+from typing import Any
 
 import httpx
 import pytest
 
-from marketplace.catalog.addresses import PinnedTransport
+from marketplace.catalog import addresses
+from marketplace.catalog.addresses import HostUnknown, PinnedTransport, resolve_now
 from router.domain.addresses import AddressPolicy
 
 INSIDE = AddressPolicy(["10.0.0.0/8"])
@@ -34,3 +38,20 @@ def test_plain_http_has_a_rule_of_its_own(url: str) -> None:
     assert asyncio.run(status(transport, url)) == 204
     with pytest.raises(httpx.ConnectError, match="internal address"):
         asyncio.run(status(transport, "http://192.0.78.9"))
+
+
+def test_a_name_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that waits is a page's: a few of these would be all pages."""
+    over, is_looked_up = threading.Event(), threading.Event()
+
+    def silent(*_args: Any, **_named: Any) -> Any:
+        over.wait(5.0)
+        is_looked_up.set()
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    monkeypatch.setattr(addresses, "RESOLVE_TIMEOUT_S", 0.01)
+    with pytest.raises(HostUnknown):
+        resolve_now("silent.example", 443, INSIDE)
+    assert not is_looked_up.is_set()
+    over.set()
