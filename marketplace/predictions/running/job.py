@@ -121,15 +121,17 @@ def until_answered(
     """
     while True:
         piece = conversation.next(TICK_S)
-        if isinstance(piece, Refused):
-            raise JobFailed(piece.message)
         if isinstance(piece, Answered):
             return piece
-        take(piece)
-        run.progress(0.0)
+        if not isinstance(piece, Refused):
+            take(piece)
+            run.progress(0.0)
+        # First of all: what the conversation says at this moment is that it gave up.
         if left_s(run.job) <= 0:
             note.add("Its deadline passed.")
             raise JobStopped
+        if isinstance(piece, Refused):
+            raise JobFailed(piece.message)
         connection_rest()
 
 
