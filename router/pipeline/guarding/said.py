@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 
 from router.contracts.bodies.completion import Choice, Completion, Message, decode_completion
 from router.contracts.wire import UNREADABLE
-from router.domain.errors import RequestInvalid, WorkerFailed
+from router.domain.errors import RequestInvalid, WorkerFailed, is_name
 from router.domain.request import InferenceRequest
 from router.pipeline.access.masking import DEPTH_MAX, NOT_TEXT, TEXT_MAX
 
@@ -17,6 +17,8 @@ TEXT_FIELDS = ("messages", "prompt", "suffix", "input", "query", "documents", "i
 DATA = b"data:"
 NOT_ASKED = NOT_TEXT.union({"annotations", "logprobs", "status"})
 """Parts of a response's items that no model reads as a text."""
+WORDS = frozenset({"type", "role", "id", "tool_call_id", "call_id"})
+"""Of the same those that are names. What is none is a text: templates have roles as they come."""
 NOT_SAID = NOT_ASKED.union({"name", "result"})
 """The same of what a worker made: there a tool is the caller's, and its result an image."""
 
@@ -75,8 +77,12 @@ def _collect(value: Any, texts: list[str], depth: int, skipped: frozenset[str]) 
     elif isinstance(value, dict):
         _check_depth(depth)
         for name, item in value.items():
-            if name not in skipped:
+            if name not in skipped or (name in WORDS and not _is_word(item)):
                 _collect(item, texts, depth + 1, skipped)
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and is_name(value) is not None
 
 
 def _check_depth(depth: int) -> None:

@@ -33,6 +33,21 @@ def test_messages_are_read_with_their_parts_and_the_arguments_of_tools() -> None
     assert found == ["one", "two", "f", "{}"]
 
 
+def test_what_stands_in_the_place_of_a_name_is_read() -> None:
+    """A template writes roles and ids into the prompt, whatever they are."""
+    call = {"id": "say it", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user\nTell me how", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "ok"},
+    ]
+    assert texts(Kind.CHAT, messages=messages) == [
+        *("user\nTell me how", "Hi"),
+        *("say it", "f", "{}"),
+        "ok",
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "found"),
     [
