@@ -44,7 +44,9 @@ def host_of(url: str) -> tuple[str, int]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
+        # It reads names more strictly: one that begins with "xn--" must stand for letters.
+        httpx.URL(url).host  # noqa: B018
+    except (ValueError, httpx.InvalidURL) as error:
         raise AddressRefused(f"{url!r} is no URL: {error}") from error
     if not host or parts.username or parts.password:
         raise AddressRefused(f"{url!r} must look like http://host:port, without a user")

@@ -20,6 +20,8 @@ from marketplace.catalog.models import Protocol, Server
 from marketplace.catalog.services import HealthReading
 
 TIMEOUT_S = 2.0
+ANSWER_S_MAX = 3 * TIMEOUT_S
+"""What one path may take in all: a server that sends a byte a second is never silent."""
 CONCURRENCY_MAX = 32
 ERROR_MAX = 200
 READY_PATHS = {Protocol.OPENAI: ("/health", "/v1/models"), Protocol.OIP: ("/v2/health/ready",)}
@@ -39,9 +41,10 @@ async def probe(
     transport: httpx.AsyncBaseTransport | None = None,
     is_ready: Callable[[int], bool] = httpx.codes.is_success,
 ) -> list[HealthReading]:
-    """One reading for each worker, in order; takes about ``TIMEOUT_S`` a path at worst.
+    """One reading for each worker, in order; takes ``ANSWER_S_MAX`` a path at worst.
 
     Providers choose their workers' URLs, so only addresses that routers may call are called.
+    Whatever one worker is or answers, the others are asked.
     ``is_ready`` says what an HTTP status means.
     """
     transport = transport or PinnedTransport(address_policy())
@@ -65,11 +68,18 @@ def readings_that_count(
     Nothing follows then for those that are taken to be well; routers go by what they see
     themselves. A reading may be of silence: when we are cut off, some are silent before others.
     """
-    hosts = {urlsplit(worker.url).hostname for worker in workers}
+    hosts = {_host_of(worker.url) for worker in workers}
     if len(hosts) < 2 or any(reading.reached for reading in readings):
         return list(readings)
     well = {worker.pk for worker in workers if worker.healthy and worker.health_checked_at}
     return [reading for reading in readings if reading.worker_pk not in well]
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return url
 
 
 async def _probe_one(
@@ -78,22 +88,34 @@ async def _probe_one(
     worker: Asked,
     is_ready: Callable[[int], bool],
 ) -> HealthReading:
-    error = ""
     async with slots:
-        if worker.protocol == Protocol.OIP_GRPC:
-            return await _grpc_reading(worker)
-        for path in READY_PATHS[Protocol(worker.protocol)]:
-            try:
-                response = await client.get(worker.url.rstrip("/") + path)
-            except (httpx.HTTPError, httpx.InvalidURL) as refused:
-                said = f"{type(refused).__name__}: {refused}".strip(": ")
-                return HealthReading(worker.pk, said, reached=False)
-            if is_ready(response.status_code):
-                return HealthReading(worker.pk)
-            error = f"GET {path}: HTTP {response.status_code}"
-            if response.status_code != httpx.codes.NOT_FOUND:
-                break
+        try:
+            if worker.protocol == Protocol.OIP_GRPC:
+                return await _grpc_reading(worker)
+            return await _http_reading(client, worker, is_ready)
+        except Exception as refused:  # noqa: BLE001 # of this worker alone
+            said = f"{type(refused).__name__}: {refused}".strip(": ")
+            return HealthReading(worker.pk, said[:ERROR_MAX], reached=False)
+
+
+async def _http_reading(
+    client: httpx.AsyncClient, worker: Asked, is_ready: Callable[[int], bool]
+) -> HealthReading:
+    error = ""
+    for path in READY_PATHS[Protocol(worker.protocol)]:
+        status = await _status(client, worker.url.rstrip("/") + path)
+        if is_ready(status):
+            return HealthReading(worker.pk)
+        error = f"GET {path}: HTTP {status}"
+        if status != httpx.codes.NOT_FOUND:
+            break
     return HealthReading(worker.pk, error)
+
+
+async def _status(client: httpx.AsyncClient, url: str) -> int:
+    """The status of an answer whose body nobody reads: it may have no end."""
+    async with asyncio.timeout(ANSWER_S_MAX), client.stream("GET", url) as answer:
+        return answer.status_code
 
 
 async def _grpc_reading(worker: Asked) -> HealthReading:

@@ -214,6 +214,15 @@ class Server(models.Model):
     def __str__(self) -> str:
         return self.worker_id
 
+    def clean(self) -> None:
+        # Every command has the tables, and few need a client of HTTP.
+        from marketplace.catalog.addresses import AddressRefused, host_of  # noqa: PLC0415
+
+        try:
+            host_of(self.url)
+        except AddressRefused as error:
+            raise ValidationError({"url": str(error)}) from error
+
 
 class Worker(Server):
     """One addressable inference server of the market.

@@ -206,7 +206,8 @@ def worker_health_record(
         if worker.healthy != reading.healthy and not first_failure:
             changed.append(worker.worker_id)
             worker.healthy = reading.healthy
-        worker.health_error = reading.error[:HEALTH_ERROR_CHARACTERS]
+        # It may have words of the worker's own.
+        worker.health_error = reading.error.replace("\0", "")[:HEALTH_ERROR_CHARACTERS]
         worker.health_checked_at = now
     servers.bulk_update(rows, ["healthy", "health_error", "health_checked_at"])
     if changed:

@@ -18,7 +18,7 @@ from marketplace.billing.models import ReconciliationReport
 from marketplace.catalog import health
 from marketplace.catalog import tasks as catalog
 from marketplace.catalog.models import Pool, Worker
-from marketplace.catalog.services import HealthReading, offer_publish
+from marketplace.catalog.services import HealthReading, offer_publish, worker_health_record
 from marketplace.routing import tasks as routing
 from marketplace.routing.models import SnapshotRow
 from marketplace.shared.jobs.current import job_running
@@ -144,6 +144,13 @@ def test_a_worker_that_is_down_leaves_the_snapshot_healthy_list(shop: Shop) -> N
     row = SnapshotRow.objects.first()
     assert row is not None
     assert row.body["workers"][0]["healthy"] is False
+
+
+def test_words_of_a_worker_that_no_table_keeps_are_left_out_of_its_reading(shop: Shop) -> None:
+    reading = HealthReading(shop.worker.pk, "gRPC: \0not now", certain=True)
+    assert worker_health_record(readings=[reading]) == ["fast-0"]
+    shop.worker.refresh_from_db()
+    assert shop.worker.health_error == "gRPC: not now"
 
 
 def test_draining_and_switched_off_workers_are_not_asked(shop: Shop, settings: object) -> None:
