@@ -7,8 +7,8 @@ rebinding) changes nothing.
 
 import asyncio
 import socket
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,11 +19,6 @@ from router.domain.addresses import AddressPolicy
 
 RESOLVE_TIMEOUT_S = 5.0
 DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 8001}
-LOOKUPS_AT_ONCE = 32
-
-_lookups = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="lookup")
-"""For :func:`resolve_now`: who asks gives up in time, and a look-up goes on for as long as its name
-server is silent."""
 
 
 class AddressRefused(ValueError):
@@ -72,10 +67,9 @@ def numeric(address: str, port: int) -> str:
 
 async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
     """The first allowed address of a name. Raises :class:`AddressRefused`."""
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await asyncio.wrap_future(_look_up(host, port))
     except (OSError, UnicodeError, TimeoutError) as error:
         raise HostUnknown(f"the name {host!r} is not known") from error
     return _first_allowed(host, found, policy)
@@ -83,16 +77,34 @@ async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
 
 def resolve_now(host: str, port: int, policy: AddressPolicy) -> str:
     """The same as :func:`resolve`. Blocks while the name resolves."""
-    looking = _lookups.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
-        found = looking.result(RESOLVE_TIMEOUT_S)
+        found = _look_up(host, port).result(RESOLVE_TIMEOUT_S)
     except (OSError, UnicodeError, TimeoutError) as error:
-        looking.cancel()
         raise HostUnknown(f"the name {host!r} is not known") from error
     return _first_allowed(host, found, policy)
 
 
-def _first_allowed(host: str, found: Iterable[Any], policy: AddressPolicy) -> str:
+def _look_up(host: str, port: int) -> Future[list[Any]]:
+    """What ``getaddrinfo`` answers, from a thread of its own.
+
+    Who waits gives up in time, and the thread waits on for as long as the name's server is silent.
+    A loop or a pool has few threads, and waits for them as it ends: such names would keep all
+    others from being looked up.
+    """
+    answer: Future[list[Any]] = Future()
+
+    def look_up() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:  # noqa: BLE001 # passed to who waits
+            answer.set_exception(error)
+
+    answer.set_running_or_notify_cancel()
+    threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    return answer
+
+
+def _first_allowed(host: str, found: list[Any], policy: AddressPolicy) -> str:
     for resolved in found:
         if policy.allows(address := str(resolved[4][0])):
             return address

@@ -7,9 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,9 +32,6 @@ from marketplace.webhooks.services import secrets_signing
 AT_ONCE = 32
 OF_AN_ORGANISATION = 4
 """Attempts at once: who does not answer keeps nobody else waiting."""
-LOOKUPS_AT_ONCE = 4 * AT_ONCE
-"""Threads that look names up. An attempt gives up after some seconds, and its thread goes on to
-wait for a name server that does not answer."""
 LEASE = timedelta(seconds=60)
 """Longer than an attempt takes: after it, the process of the attempt counts as dead."""
 RUN_FOR_S = 60.0
@@ -66,37 +61,21 @@ def deliver(run_for_s: float = RUN_FOR_S) -> int:
 async def _deliver_all(until_s: float) -> int:
     made, under_way = 0, set[asyncio.Task[None]]()
     busy: Counter[int] = Counter()
-    with _looking_up():
-        async with client_open() as client:
-            while True:
-                free = AT_ONCE - len(under_way) if time.monotonic() < until_s else 0
-                for message in await sync_to_async(deliveries_claim)(timezone.now(), free, busy):
-                    made += 1
-                    busy[message.organisation_id] += 1
-                    under_way.add(asyncio.create_task(_deliver_one(client, message, busy)))
-                if not under_way:
-                    return made
-                # Wake up now and then, to find deliveries that were added meanwhile.
-                done, under_way = await asyncio.wait(
-                    under_way, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    task.result()
-
-
-@contextmanager
-def _looking_up() -> Iterator[None]:
-    """Look names up in threads enough, and wait for none that is left.
-
-    A loop's usual threads are few more than the processors, and its end waits for all of them.
-    """
-    loop, lookups = asyncio.get_running_loop(), ThreadPoolExecutor(LOOKUPS_AT_ONCE, "lookup")
-    loop.set_default_executor(lookups)
-    try:
-        yield
-    finally:
-        loop.set_default_executor(ThreadPoolExecutor(1))
-        lookups.shutdown(wait=False)
+    async with client_open() as client:
+        while True:
+            free = AT_ONCE - len(under_way) if time.monotonic() < until_s else 0
+            for message in await sync_to_async(deliveries_claim)(timezone.now(), free, busy):
+                made += 1
+                busy[message.organisation_id] += 1
+                under_way.add(asyncio.create_task(_deliver_one(client, message, busy)))
+            if not under_way:
+                return made
+            # Wake up now and then, to find deliveries that were added meanwhile.
+            done, under_way = await asyncio.wait(
+                under_way, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
 
 
 async def _deliver_one(client: httpx.AsyncClient, message: Message, busy: Counter[int]) -> None:

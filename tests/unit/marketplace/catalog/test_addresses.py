@@ -9,8 +9,15 @@ import httpx
 import pytest
 
 from marketplace.catalog import addresses
-from marketplace.catalog.addresses import HostUnknown, PinnedTransport, resolve_now
+from marketplace.catalog.addresses import (
+    AddressRefused,
+    HostUnknown,
+    PinnedTransport,
+    resolve,
+    resolve_now,
+)
 from router.domain.addresses import AddressPolicy
+from tests.patience import PATIENCE_S
 
 INSIDE = AddressPolicy(["10.0.0.0/8"])
 PLAIN = AddressPolicy(["10.0.0.0/8"], public=False)
@@ -55,3 +62,28 @@ def test_a_name_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.M
         resolve_now("silent.example", 443, INSIDE)
     assert not is_looked_up.is_set()
     over.set()
+
+
+async def test_names_whose_servers_are_silent_keep_no_other_from_being_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The event loop has few threads of its own, and is not done before they are."""
+    let_go = threading.Event()
+
+    def getaddrinfo(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        if host.startswith("silent"):
+            let_go.wait(PATIENCE_S)
+            raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.5", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    silent = [
+        asyncio.create_task(resolve(f"silent-{number}.example", 80, INSIDE)) for number in range(64)
+    ]
+    await asyncio.sleep(0)
+    try:
+        assert await resolve("good.example", 80, INSIDE) == "10.0.0.5"
+    finally:
+        let_go.set()
+    found = await asyncio.gather(*silent, return_exceptions=True)
+    assert all(isinstance(one, AddressRefused) for one in found)

@@ -53,11 +53,11 @@ def rebind(monkeypatch: pytest.MonkeyPatch, judged: int) -> None:
     """The name is outside whenever it is judged, and inside for who asks again after that."""
     asked = iter([OUTSIDE] * judged)
 
-    async def resolve(host: str | bytes, port: int, **_: Any) -> list[Any]:
+    def resolve(host: str | bytes, port: int, *_: Any, **__: Any) -> list[Any]:
         address = next(asked, INSIDE) if NAME in str(host) else host
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
 async def probed(url: str) -> None:
