@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 
 from marketplace.catalog.addresses import (
     AddressRefused,
@@ -18,8 +19,13 @@ from marketplace.catalog.addresses import (
     grpc_target,
 )
 from marketplace.catalog.models import Deployment, Protocol, Worker
+from marketplace.shared.texts import unkept_in
+from router.contracts.wire import UNREADABLE
 
 TIMEOUT_S = 2.0
+ANSWER_S_MAX = 3 * TIMEOUT_S
+"""What one answer may take in all: a server that sends a byte a second is never silent."""
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
 DIGEST_CHARACTERS = 16
 VALUE_CHARACTERS = 200
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -121,21 +127,36 @@ async def _openai(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
             found[name] = str(props[name])[-VALUE_CHARACTERS:]
     if version := (await _get(client, "/version")).get("version"):
         found["version"] = str(version)
-    for entry in (await _get(client, "/v1/models")).get("data") or ():
+    entries = (await _get(client, "/v1/models")).get("data")
+    for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and entry.get("id") == model:
             found["owned_by"] = str(entry.get("owned_by", ""))
-            meta = entry.get("meta") or {}
-            found |= {name: meta[name] for name in ("n_params", "n_ctx_train") if name in meta}
+            meta = entry.get("meta")
+            if isinstance(meta, dict):
+                found |= {name: meta[name] for name in ("n_params", "n_ctx_train") if name in meta}
     return found
 
 
 async def _get(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
+    """The object of a good answer, {} of any other: the server may be anybody's."""
+    content = bytearray()
     try:
-        response = await client.get(path)
-        body = response.json() if response.status_code == httpx.codes.OK else {}
-    except (httpx.HTTPError, ValueError):
+        # Not unpacked: a few bytes may be packed gigabytes.
+        packed = {"accept-encoding": "identity"}
+        async with (
+            asyncio.timeout(ANSWER_S_MAX),
+            client.stream("GET", path, headers=packed) as answer,
+        ):
+            if answer.status_code != httpx.codes.OK:
+                return {}
+            async for piece in answer.aiter_raw():
+                content += piece
+                if len(content) > ANSWER_BYTES_MAX:
+                    return {}
+        body = msgspec.json.decode(content)
+    except (*UNREADABLE, httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError):
         return {}
-    return body if isinstance(body, dict) else {}
+    return body if isinstance(body, dict) and not unkept_in(body) else {}
 
 
 async def _asked_over_grpc(url: str) -> dict[str, Any]:
