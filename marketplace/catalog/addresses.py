@@ -19,6 +19,8 @@ from router.domain.addresses import AddressPolicy
 
 RESOLVE_TIMEOUT_S = 5.0
 DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 8001}
+GRPC_BOUNDS = (("grpc.max_receive_message_length", 4 * 1024 * 1024),)
+"""For Triton's client, which takes answers of gigabytes otherwise."""
 
 
 class AddressRefused(ValueError):

@@ -11,6 +11,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from marketplace.catalog.addresses import (
+    GRPC_BOUNDS,
     AddressRefused,
     PinnedTransport,
     address_policy,
@@ -121,7 +122,7 @@ async def _status(client: httpx.AsyncClient, url: str) -> int:
 async def _grpc_reading(worker: Asked) -> HealthReading:
     try:
         target = await grpc_target(worker.url, address_policy())
-        async with InferenceServerClient(target) as client:
+        async with InferenceServerClient(target, channel_args=GRPC_BOUNDS) as client:
             ready = await client.is_server_ready(client_timeout=TIMEOUT_S)
     except (AddressRefused, InferenceServerException, grpc.aio.AioRpcError) as refused:
         return HealthReading(worker.pk, f"gRPC: {refused}"[:ERROR_MAX], reached=False)

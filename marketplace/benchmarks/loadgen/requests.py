@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import random
 import wave
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ LIBRARY_MAX = 256
 """Most requests of a library, from which LoadGen draws again and again."""
 LIBRARY_BYTES_MAX = 32 * 1024 * 1024
 TENSOR_BYTES_MAX = 64 * 1024 * 1024
+TEXT_BYTES = 8
+"""About what a token of a text takes."""
 SEQUENCE = "#0000000000"
 """Stands at the start of a prompt for a number that no other request of a run has. The library
 repeats, and an engine that caches the beginnings of prompts must not find this one."""
@@ -142,7 +145,7 @@ def tensors_of(plan: Plan, inputs: Sequence[Mapping[str, Any]], index: int) -> l
         name, datatype = str(tensor["name"]), str(tensor["datatype"])
         shape = _shape(tensor["shape"], plan.rows)
         if datatype == "BYTES":
-            count = int(np.prod(shape))
+            count = _count(shape, TEXT_BYTES * plan.prompt_tokens)
             texts = [prompt(rng, plan.prompt_tokens).encode() for _ in range(count)]
             array: Any = np.array(texts, object).reshape(shape)
         elif datatype in DTYPES:
@@ -195,10 +198,18 @@ def _shape(shape: Sequence[Any], rows: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def _count(shape: tuple[int, ...], bytes_each: int) -> int:
+    """The values of a tensor. Raises :class:`InputsUnknown` for more than are made here."""
+    # Not NumPy's product, which begins again at zero where it is too large.
+    count = math.prod(shape)
+    if count * bytes_each > TENSOR_BYTES_MAX:
+        raise InputsUnknown(f"a tensor of shape {list(shape)} is larger than {TENSOR_BYTES_MAX} B")
+    return count
+
+
 def _values(numbers: np.random.Generator, shape: tuple[int, ...], datatype: str) -> Any:
     dtype = np.dtype(DTYPES[datatype])
-    if int(np.prod(shape)) * dtype.itemsize > TENSOR_BYTES_MAX:
-        raise InputsUnknown(f"a tensor of shape {list(shape)} is larger than {TENSOR_BYTES_MAX} B")
+    _count(shape, dtype.itemsize)
     if dtype.kind == "f":
         return numbers.random(shape).astype(dtype)
     return numbers.integers(0, 2, shape).astype(dtype)

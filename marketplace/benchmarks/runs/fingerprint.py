@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from marketplace.catalog.addresses import (
+    GRPC_BOUNDS,
     AddressRefused,
     PinnedTransport,
     address_policy,
@@ -166,7 +167,7 @@ async def _asked_over_grpc(url: str) -> dict[str, Any]:
 
     try:
         target = await grpc_target(url, address_policy())
-        async with InferenceServerClient(target) as client:
+        async with InferenceServerClient(target, channel_args=GRPC_BOUNDS) as client:
             server = await client.get_server_metadata(as_json=True, client_timeout=TIMEOUT_S)
     except (AddressRefused, InferenceServerException):
         return {}

@@ -8,16 +8,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import grpc.aio
+import msgspec
 import numpy as np
+from msgspec import Struct
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from marketplace.benchmarks.loadgen.plan import plan_of
 from marketplace.benchmarks.loadgen.requests import InputsUnknown, Tensor, oip_body, tensors_of
+from marketplace.catalog.addresses import GRPC_BOUNDS
 from marketplace.providers.conformance.checks import Check
 from marketplace.providers.conformance.findings import (
     FAIL,
+    PASS,
     WARN,
     Finding,
     Reply,
@@ -31,6 +35,30 @@ from marketplace.providers.conformance.openai.judging import judge_refusal
 
 ROWS = 2
 READY = "/v2/health/ready"
+SIZE_DIGITS = 10
+"""A header that is told to be longer has no such size."""
+
+
+class SaidTensor(Struct, frozen=True):
+    """A tensor as a server, or the listing, describes it. ``data`` is of an answer in JSON."""
+
+    name: str
+    datatype: str = ""
+    shape: tuple[int, ...] = ()
+    data: Any = None
+    parameters: dict[str, Any] | None = None
+
+    @property
+    def binary_bytes(self) -> int:
+        size = (self.parameters or {}).get("binary_data_size")
+        return size if isinstance(size, int) else 0
+
+
+class Said(Struct, frozen=True):
+    """What is read of metadata, and of an answer."""
+
+    inputs: tuple[SaidTensor, ...] = ()
+    outputs: tuple[SaidTensor, ...] = ()
 
 
 async def check_oip(client: Client, target: Target) -> AsyncIterator[Finding]:
@@ -78,45 +106,47 @@ def inputs_of(target: Target) -> list[Tensor]:
 
 def judge_metadata(reply: Reply, tensors: Mapping[str, Any]) -> Finding:
     """Names, datatypes and shapes of inputs and outputs match the listing."""
-    wrong = unanswered(Check.METADATA, reply)
-    if wrong:
-        return wrong
-    return _metadata(reply, reply.body(), tensors)
-
-
-def _metadata(reply: Reply, said: Mapping[str, Any], tensors: Mapping[str, Any]) -> Finding:
-    for side in ("inputs", "outputs"):
-        wanted = [_written(tensor) for tensor in tensors.get(side) or ()]
-        theirs = said.get(side) or ()
-        rows = [_written(tensor) for tensor in theirs if isinstance(tensor, Mapping)]
-        if not _agree(tensors.get(side) or (), theirs):
+    said = _said(Check.METADATA, reply)
+    if isinstance(said, Finding):
+        return said
+    listed = msgspec.convert(tensors, Said)
+    for wanted, theirs in ((listed.inputs, said.inputs), (listed.outputs, said.outputs)):
+        if not _agree(wanted, theirs):
             return found(
                 Check.METADATA,
                 reply,
                 FAIL,
                 "tensors_differ",
-                found="; ".join(rows) or "–",
-                wanted="; ".join(wanted) or "–",
+                found="; ".join(map(_written, theirs)) or "–",
+                wanted="; ".join(map(_written, wanted)) or "–",
             )
     return found(Check.METADATA, reply)
 
 
-def _agree(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Any]) -> bool:
+def _said(check: Check, reply: Reply) -> Said | Finding:
+    """The tensors of a reply, or what is wrong with it."""
+    wrong = unanswered(check, reply)
+    if wrong:
+        return wrong
+    try:
+        return msgspec.convert(reply.body(), Said)
+    except msgspec.ValidationError as error:
+        return found(check, reply, FAIL, "not_json", why=str(error))
+
+
+def _agree(ours: Sequence[SaidTensor], theirs: Sequence[SaidTensor]) -> bool:
     """As sets by name; a dimension of -1 agrees with any."""
-    known = {str(tensor.get("name")): tensor for tensor in theirs if isinstance(tensor, Mapping)}
-    if {str(tensor["name"]) for tensor in ours} != set(known):
+    known = {tensor.name: tensor for tensor in theirs}
+    if {tensor.name for tensor in ours} != set(known):
         return False
-    return all(
-        tensor["datatype"] == known[tensor["name"]].get("datatype")
-        and _fits(known[tensor["name"]].get("shape") or (), tensor["shape"])
-        for tensor in ours
-    )
+    return all(_fits(known[tensor.name], tensor) for tensor in ours)
 
 
-def _fits(found_shape: Sequence[Any], wanted: Sequence[Any]) -> bool:
-    return len(found_shape) == len(wanted) and all(
-        int(a) == int(b) or int(a) < 0 or int(b) < 0
-        for a, b in zip(found_shape, wanted, strict=True)
+def _fits(said: SaidTensor, wanted: SaidTensor) -> bool:
+    return (
+        said.datatype == wanted.datatype
+        and len(said.shape) == len(wanted.shape)
+        and all(a == b or min(a, b) < 0 for a, b in zip(said.shape, wanted.shape, strict=True))
     )
 
 
@@ -124,41 +154,35 @@ def judge_infer(
     reply: Reply, outputs: Sequence[Mapping[str, Any]], check: Check = Check.INFER
 ) -> Finding:
     """Every declared output is there, with its datatype, its shape and as many values."""
-    wrong = unanswered(check, reply)
-    if wrong:
-        return wrong
-    rows = reply.body().get("outputs")
-    came = {
-        str(row.get("name")): row
-        for row in (rows if isinstance(rows, list) else ())
-        if isinstance(row, dict)
-    }
-    missing = [str(tensor["name"]) for tensor in outputs if tensor["name"] not in came]
+    said = _said(check, reply)
+    if isinstance(said, Finding):
+        return said
+    wanted = msgspec.convert(outputs, list[SaidTensor])
+    came = {tensor.name: tensor for tensor in said.outputs}
+    missing = [tensor.name for tensor in wanted if tensor.name not in came]
     if missing or not came:
         return found(check, reply, FAIL, "outputs_missing", missing=", ".join(missing) or "outputs")
-    for tensor in outputs:
-        row = came[tensor["name"]]
-        shape = row.get("shape") or ()
-        if row.get("datatype") != tensor["datatype"] or not _fits(shape, tensor["shape"]):
+    for tensor in wanted:
+        one = came[tensor.name]
+        if not _fits(one, tensor):
             return found(
                 check,
                 reply,
                 FAIL,
                 "shape_wrong",
-                tensor=tensor["name"],
-                found=_written(row),
+                tensor=tensor.name,
+                found=_written(one),
                 wanted=_written(tensor),
             )
-        values = row.get("data")
-        if isinstance(values, list) and len(_flat(values)) != math.prod(map(int, shape)):
+        if isinstance(one.data, list) and _count(one.data) != math.prod(one.shape):
             return found(
                 check,
                 reply,
                 FAIL,
                 "data_short",
-                tensor=tensor["name"],
-                found=len(_flat(values)),
-                wanted=math.prod(map(int, shape)),
+                tensor=tensor.name,
+                found=_count(one.data),
+                wanted=math.prod(one.shape),
             )
     return found(check, reply)
 
@@ -177,18 +201,16 @@ async def _binary(client: Client, target: Target, inputs: list[Tensor]) -> Findi
     if reply.error or reply.status != 200:
         return found(Check.BINARY, reply, WARN, "binary_refused", status=reply.status)
     size = reply.headers.get("inference-header-content-length", "")
+    size = size if len(size) < SIZE_DIGITS else ""
     header = reply.content[: int(size)] if size.isdecimal() else reply.content
     judged = Reply(
         reply.status, header, reply.headers, reply.sent, reply.took_ms, error=reply.error
     )
     outputs = list(target.tensors.get("outputs") or ())
-    finding = judge_infer(judged, outputs, Check.BINARY)
-    if finding.verdict != "pass":
+    finding, said = judge_infer(judged, outputs, Check.BINARY), _said(Check.BINARY, judged)
+    if finding.verdict != PASS or isinstance(said, Finding):
         return finding
-    promised = sum(
-        int((row.get("parameters") or {}).get("binary_data_size") or 0)
-        for row in judged.body().get("outputs") or ()
-    )
+    promised = sum(tensor.binary_bytes for tensor in said.outputs)
     if size.isdecimal() and promised != len(reply.content) - int(size):
         return found(
             Check.BINARY,
@@ -215,20 +237,25 @@ def _badly_shaped(tensor: Tensor) -> dict[str, Any]:
     return {**right, "shape": [*right["shape"], 3], "data": right["data"] * 3}
 
 
-def _written(tensor: Mapping[str, Any]) -> str:
-    shape = ",".join(map(str, tensor.get("shape") or ()))
-    return f"{tensor.get('name')} {tensor.get('datatype')}[{shape}]"
+def _written(tensor: SaidTensor) -> str:
+    return f"{tensor.name} {tensor.datatype}[{','.join(map(str, tensor.shape))}]"
 
 
-def _flat(values: list[Any]) -> list[Any]:
-    if not values or not isinstance(values[0], list):
-        return values
-    return [inner for value in values for inner in _flat(value)]
+def _count(values: list[Any]) -> int:
+    """The values in lists of lists, however deep."""
+    lists, count = [values], 0
+    while lists:
+        for value in lists.pop():
+            if isinstance(value, list):
+                lists.append(value)
+            else:
+                count += 1
+    return count
 
 
 async def check_oip_grpc(address: str, target: Target) -> AsyncIterator[Finding]:
     """The same over gRPC; tensors are always binary there. ``address`` was judged before."""
-    async with InferenceServerClient(address) as server:
+    async with InferenceServerClient(address, channel_args=GRPC_BOUNDS) as server:
         ready = await _asked("ServerReady", server.is_server_ready())
         if ready.error:
             yield unanswered(Check.REACHABLE, ready) or found(Check.REACHABLE, ready)
@@ -253,7 +280,8 @@ async def check_oip_grpc(address: str, target: Target) -> AsyncIterator[Finding]
         except InputsUnknown:
             yield Finding(Check.INFER, FAIL, "no_tensors")
             return
-        sent = f"ModelInfer {[_written(_as_json(tensor)) for tensor in tensors]}"
+        sizes = [f"{tensor.name} {list(tensor.array.shape)}" for tensor in tensors]
+        sent = f"ModelInfer {sizes}"
         answer = await _asked(shortened(sent), _infer(server, target, tensors))
         yield judge_infer(answer, list(target.tensors.get("outputs") or ()))
         bad = await _asked("ModelInfer with a bad shape", _infer(server, target, tensors, bad=True))

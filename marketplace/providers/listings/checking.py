@@ -1,6 +1,7 @@
 """Running a listing's conformance check, and laying its rows out once it has passed."""
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from django.db import transaction
@@ -30,6 +31,9 @@ from marketplace.providers.services import SYSTEM, listing_act
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
 from router.domain.pricing import PRICE_FIELDS, Price
+
+TEXT_CHARACTERS = 600
+"""As many as a result keeps of each of its texts."""
 
 
 def listing_check(run: Run, *, check: Callable[..., None] = check_all) -> dict[str, Any]:
@@ -93,11 +97,20 @@ def _keep(run: ConformanceRun, target: Target, finding: Finding) -> None:
         check_name=finding.check,
         verdict=finding.verdict,
         code=finding.code,
-        params=dict(finding.params),
-        sent=finding.sent.replace("\0", "")[:600],
-        received=finding.received.replace("\0", "")[:600],
+        params={name: _kept(value) for name, value in finding.params.items()},
+        sent=_kept(finding.sent),
+        received=_kept(finding.received),
         took_ms=finding.took_ms,
     )
+
+
+def _kept(value: Any) -> Any:
+    """A number, or as much of any other value as text as the table keeps: servers say anything."""
+    if isinstance(value, int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    # JSON may have halves of characters.
+    text = str(value).encode(errors="replace").decode()
+    return text.replace("\0", "")[:TEXT_CHARACTERS]
 
 
 @transaction.atomic
