@@ -187,10 +187,11 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     ``traceparent`` and ``parent_span_id`` come from
     :func:`router.domain.tracing.traceparent_of`. ``end_user`` is that of the header, whatever the
     body says. ``asked`` is what the call names if that is no model (a preset's version, ``auto``),
-    ``why`` says how its model was chosen then. ``masked`` counts, by kind, the personal data that
-    marks stand for in ``fields``. ``fallbacks`` are models to try when ``model``
-    cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
-    ``as_response`` is the same call for workers that speak OpenAI's responses, if it came so.
+    ``why`` says how its model was chosen then, and ``needs`` are the fields that its workers must
+    act on. ``masked`` counts, by kind, the personal data that marks stand for in ``fields``.
+    ``fallbacks`` are models to try when ``model`` cannot serve it. ``arrived_s`` is on the
+    monotonic clock, ``created_at_ms`` is Unix time. ``as_response`` is the same call for workers
+    that speak OpenAI's responses, if it came so.
     """
 
     id: str
@@ -218,6 +219,7 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     include_usage: bool = False
     explain: bool = False
     wishes: Wishes = NO_WISHES
+    needs: frozenset[str] = frozenset()
     fields: Mapping[str, msgspec.Raw] = {}
     as_response: AsResponse | None = None
     payload: bytes = b""

@@ -19,7 +19,7 @@ from router.domain.pricing import Usage, charge_nano
 from router.domain.protocols import TASK_KINDS
 from router.domain.request import AUTO, InferenceRequest, Kind, Sort
 from router.domain.verdict import Verdict
-from router.pipeline.plans.eligibility import SPEAKS_RESPONSES, eligibility
+from router.pipeline.plans.eligibility import eligibility, required_parameters
 from router.pipeline.plans.fit import check_fit
 from router.pipeline.plans.naming import SUFFIXES, whole_name
 from router.pipeline.plans.routing_table import Grant, Route, RoutingTable
@@ -52,7 +52,6 @@ class Fitting(Struct, frozen=True, gc=False):
     emulated: bool
     cost_nano: float
     seconds: float
-    providers: frozenset[str]
 
 
 def is_auto(request: InferenceRequest) -> bool:
@@ -88,16 +87,12 @@ def choose(
             param="model",
         )
     best, *others = sorted(fitting, key=lambda found: _rank(found, sort))
-    others = others[:FALLBACKS]
-    wishes = msgspec.structs.replace(request.wishes, sort=sort)
-    if _needed(request) and not wishes.only:
-        providers = best.providers.union(*(other.providers for other in others))
-        wishes = msgspec.structs.replace(wishes, only=tuple(sorted(providers)))
     return msgspec.structs.replace(
         request,
         model=best.model,
-        fallbacks=tuple(other.model for other in others),
-        wishes=wishes,
+        fallbacks=tuple(other.model for other in others[:FALLBACKS]),
+        wishes=msgspec.structs.replace(request.wishes, sort=sort),
+        needs=NEEDED.intersection(request.fields),
         asked=request.asked or request.model,
         why=_why(best, len(fitting), sort, unfit),
     )
@@ -129,16 +124,11 @@ def _lacks(route: Route, request: InferenceRequest) -> str:
     return ""
 
 
-def _needed(request: InferenceRequest) -> frozenset[str]:
-    needed = NEEDED.intersection(request.fields)
-    return needed.union(SPEAKS_RESPONSES) if request.unsaid else needed
-
-
 def _fitting(
     route: Route, request: InferenceRequest, seconds: Seconds, answer_tokens: Tokens
 ) -> Fitting | str:
     """The model at the endpoint where price and time are lowest, or why it has none."""
-    needed = _needed(request)
+    needed = NEEDED.intersection(request.fields) | required_parameters(request)
     found = eligibility(route.endpoints, request.kind, request.wishes, needed)
     if not found.endpoints:
         verdicts = {candidate.verdict for candidate in found.filtered}
@@ -155,8 +145,7 @@ def _fitting(
     )
     places = [(_cost_nano(place, usage), _seconds(place, seconds)) for place in found.endpoints]
     best = min(places, key=lambda place: _weighed(*place))
-    providers = frozenset(endpoint.deployment.provider for endpoint in found.endpoints)
-    return Fitting(route.model.name, route.model.emulated, *best, providers)
+    return Fitting(route.model.name, route.model.emulated, *best)
 
 
 def _cost_nano(endpoint: Endpoint, usage: Usage) -> float:

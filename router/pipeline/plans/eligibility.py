@@ -18,7 +18,6 @@ BASIC = frozenset(
 )
 """Request fields that every worker of a kind acts on, or that are only for the router."""
 
-NO_PARAMETERS: frozenset[str] = frozenset()
 SPEAKS_RESPONSES = frozenset({RESPONSES})
 
 
@@ -102,11 +101,12 @@ def startable(
 
 
 def required_parameters(request: InferenceRequest) -> frozenset[str]:
-    """The fields of a request that a worker must act on, if its caller asks for that.
+    """The fields of a request that a worker must act on: those that it needs, and all if its caller
+    asks for that.
 
     One that no chat can say needs a worker that speaks responses, whoever asks.
     """
-    needed = SPEAKS_RESPONSES if request.unsaid else NO_PARAMETERS
+    needed = request.needs.union(SPEAKS_RESPONSES) if request.unsaid else request.needs
     if not request.wishes.require_parameters:
         return needed
     return needed.union(request.fields).difference(BASIC)

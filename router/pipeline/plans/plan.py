@@ -239,7 +239,7 @@ def _arm(route: Route, request: InferenceRequest) -> Policy:
 
 def _eligible(route: Route, request: InferenceRequest) -> Eligibility:
     """Without wishes, all calls of a kind have the same answer, which is kept in the route."""
-    if request.wishes is not NO_WISHES or request.unsaid:
+    if request.wishes is not NO_WISHES or request.unsaid or request.needs:
         parameters = required_parameters(request)
         return eligibility(route.endpoints, request.kind, request.wishes, parameters)
     found = route.eligible.get(request.kind)

@@ -11,9 +11,18 @@ from router.domain.catalog import Deployment, Model, Pool, Worker
 from router.domain.errors import NothingEligible
 from router.domain.money import Purse
 from router.domain.pricing import Price, Usage
-from router.domain.request import InferenceRequest, Kind, MaxPrice, Modality, Sort, Wishes
+from router.domain.request import (
+    InferenceRequest,
+    Kind,
+    MaxPrice,
+    Modality,
+    Sort,
+    Wishes,
+    fallen_back,
+)
 from router.pipeline.plans.auto import choose, is_auto
-from router.pipeline.plans.routing_table import Grant, build_table
+from router.pipeline.plans.plan import find_eligible
+from router.pipeline.plans.routing_table import Grant, RoutingTable, build_table
 from router.ports.upstream import Answer, UpstreamFailed
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import ANSWER, KEY, FakeUpstream, Line, snapshot
@@ -34,7 +43,7 @@ def catalog() -> Snapshot:
         Model("a/vector", "embeddings", "1", 0),
     )
     prices = {"a/cheap": 1, "a/fast": 20, "a/seer": 6, "a/toy": 0, "a/vector": 0}
-    tools = {"a/fast": ("tools",), "a/seer": ("tools", "response_format")}
+    tools = {"a/fast": ("tools",), "a/seer": ("tools", "response_format", "seed")}
     return msgspec.structs.replace(
         snapshot(),
         models=models,
@@ -66,9 +75,11 @@ def call(model: str = "auto", **values: Any) -> InferenceRequest:
     )
 
 
-def chosen(request: InferenceRequest, grant: Grant = GRANT) -> InferenceRequest:
+def chosen(
+    request: InferenceRequest, grant: Grant = GRANT, table: RoutingTable = TABLE
+) -> InferenceRequest:
     return choose(
-        TABLE,
+        table,
         grant,
         request,
         seconds=lambda endpoint: SECONDS.get(endpoint.partition("@a/")[2]),
@@ -126,9 +137,33 @@ def test_a_key_of_some_models_gets_those() -> None:
     assert models(call(), grant) == ["a/fast", "a/toy"]
 
 
-def test_what_needs_tools_goes_to_providers_that_act_on_them() -> None:
-    assert chosen(call(needs=("tools",))).wishes.only == ("by-fast", "by-seer")
-    assert chosen(call()).wishes.only == ()
+def test_what_needs_tools_goes_to_deployments_that_act_on_them() -> None:
+    """Their providers may offer others too, which do not."""
+    plain = Deployment(9, "a/seer", "by-fast", 21, "a/fast", "x", Price(9))
+    given = catalog()
+    table = build_table(msgspec.structs.replace(given, deployments=(*given.deployments, plain)))
+
+    def places(request: InferenceRequest) -> list[set[int]]:
+        """By the models that are called one after the other."""
+        found = chosen(request, table=table)
+        routes = [found]
+        while routes[-1].fallbacks:
+            routes.append(fallen_back(routes[-1], "id"))
+        return [
+            {place.deployment.id for place in find_eligible(table, route).endpoints}
+            for route in routes
+        ]
+
+    assert places(call(needs=("tools",))) == [{3}, {2}]
+    assert places(call(fallbacks=("a/seer",))) == [{3, 9}]
+
+
+def test_who_requires_all_parameters_gets_a_model_with_them() -> None:
+    """The cheapest one was chosen, and then had no provider."""
+    wishes = Wishes(require_parameters=True)
+    assert models(call(needs=("seed",), wishes=wishes)) == ["a/seer"]
+    with pytest.raises(NothingEligible, match="no top_k"):
+        chosen(call(needs=("top_k",), wishes=wishes))
 
 
 def test_it_says_how_it_chose_and_what_the_others_lack() -> None:
