@@ -84,7 +84,7 @@ def own_endpoint_list(
 @transaction.atomic
 def own_endpoint_change(*, endpoint: OwnEndpoint, **use: Unpack[Use]) -> OwnEndpoint:
     """Change how it is used. Raises ``ValidationError``."""
-    return _put(endpoint, use)
+    return _put(_locked(endpoint), use)
 
 
 @transaction.atomic
@@ -95,10 +95,11 @@ def own_endpoint_key_rotate(*, endpoint: OwnEndpoint, key: str) -> OwnEndpoint:
     """
     if not key:
         raise ValidationError({"key": _("Give the new key.")})
-    _key_put(endpoint, key)
-    endpoint.save(update_fields=["sealed_key", "masked_key", "key_changed_at"])
+    row = _locked(endpoint)
+    _key_put(row, key)
+    row.save(update_fields=["sealed_key", "masked_key", "key_changed_at"])
     catalog_changed.send(None)
-    return endpoint
+    return row
 
 
 @transaction.atomic
@@ -141,6 +142,17 @@ def own_worker_drain(*, worker: OwnWorker, draining: bool, why: str = "") -> Own
     worker.save(update_fields=["draining", "drain_reason"])
     catalog_changed.send(None)
     return worker
+
+
+def _locked(endpoint: OwnEndpoint) -> OwnEndpoint:
+    """The endpoint as it is now: what is saved of an earlier reading would bring back its key of
+    then, or an endpoint that was removed.
+    """
+    rows = OwnEndpoint.objects.select_for_update(of=("self",))
+    row = rows.select_related("organisation", "stands_for").filter(pk=endpoint.pk).first()
+    if row is None:
+        raise ValidationError(_("This endpoint was removed."))
+    return row
 
 
 def _put(row: OwnEndpoint, use: Use) -> OwnEndpoint:

@@ -53,6 +53,9 @@ def own_endpoint_try(*, endpoint: OwnEndpoint, caller: Caller) -> Tried:
             )
     except CallerGone as error:
         return Tried(False, 0, _ms_since(begun_s), str(error)[:TEXT_MAX])
+    except httpx.ReadTimeout:
+        said = _("No answer within %(seconds)s s.") % {"seconds": f"{DEADLINE_S:g}"}
+        return Tried(False, 0, _ms_since(begun_s), said)
     except httpx.HTTPError:
         return Tried(False, 0, _ms_since(begun_s), _("The router was not reached."))
     return Tried(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
@@ -18,7 +19,7 @@ from django.test import Client
 from marketplace.audit.models import AuditEntry
 from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.catalog.addresses import HostUnknown
-from marketplace.endpoints import pages
+from marketplace.endpoints import pages, trying
 from marketplace.endpoints.models import OwnEndpoint
 from marketplace.endpoints.services import (
     own_endpoint_change,
@@ -332,3 +333,29 @@ def test_a_test_call_goes_to_the_router_once(shop: Shop, settings: Any) -> None:
     (asked,) = heard
     assert b'"~acme/llama"' in asked
     assert own_endpoint_try(endpoint=row, caller=caller).status == 0
+
+
+def test_a_test_call_that_takes_long_says_so(
+    shop: Shop, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "DEADLINE_S", 0.2)
+    caller = Caller(shop.organisation.pk, shop.customer_account.pk, user_id=shop.owner.pk)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.WAYPOST_ROUTER_URL = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert (
+            own_endpoint_try(endpoint=listed(shop), caller=caller).text == "No answer within 0.2 s."
+        )
+
+
+def test_what_was_read_before_a_rotation_or_a_removal_brings_nothing_back(shop: Shop) -> None:
+    listed(shop)
+    early, late = OwnEndpoint.objects.get(), OwnEndpoint.objects.get()
+    own_endpoint_key_rotate(endpoint=late, key=KEY[::-1])
+    own_endpoint_change(endpoint=early, slots=3)
+    row = OwnEndpoint.objects.get()
+    assert (row.slots, vault(Purpose.ENDPOINTS).open(row.sealed_key)) == (3, KEY[::-1])
+    own_endpoint_remove(endpoint=late)
+    for act, said in ((own_endpoint_change, {"slots": 5}), (own_endpoint_key_rotate, {"key": KEY})):
+        with pytest.raises(ValidationError, match="was removed"):
+            act(endpoint=early, **said)
+    assert not OwnEndpoint.objects.exists()
