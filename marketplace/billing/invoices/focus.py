@@ -62,6 +62,7 @@ METERS = {
     "hardware_ms": ("Hardware time", "Milliseconds"),
 }
 """The name and the unit of each meter; the file is in English whatever the page is in."""
+GONE = "Calls whose records are gone"
 PRICED_PER = {"Tokens": "1000000 Tokens", "Milliseconds": "Seconds"}
 """Units of prices that are not for one."""
 
@@ -112,7 +113,7 @@ def focus_csv(organisation: Organisation, account: Account, month: Month) -> Ite
     for one in charged:
         offer = offers.get(one.price_id)
         price = price_of(offer).in_class(one.price_class) if offer else None
-        lines = charge_lines(price, one.usage, one.calls) if price else []
+        lines = charge_lines(price, one.usage, one.calls) if price else _fee(one)
         member = members.get(one.user_id)
         of_group = common | {
             "ChargePeriodStart": _moment(one.day),
@@ -154,6 +155,15 @@ def _metered(one: Charged, line: ChargeLine) -> dict[str, str]:
     }
 
 
+def _fee(one: Charged) -> list[ChargeLine]:
+    """Of an own endpoint's calls, whose price is no offer: the fee of each, where all had the same.
+
+    None of calls whose records are gone.
+    """
+    each, rest = divmod(one.amount_nano, one.calls)
+    return [ChargeLine("requests", one.calls, each, 1)] if one.model and not rest else []
+
+
 def _rest(one: Charged, lines: list[ChargeLine]) -> dict[str, str]:
     """What the calls were charged besides their meters; {} for nothing."""
     metered = sum((Decimal(line.quantity) * line.unit_nano / line.per for line in lines), Decimal())
@@ -161,10 +171,9 @@ def _rest(one: Charged, lines: list[ChargeLine]) -> dict[str, str]:
     if not rest_nano:
         return {}
     said = f"Rounding of {one.calls} charges of {one.model}"
-    return _cost(rest_nano) | {
-        "ChargeCategory": "Adjustment",
-        "ChargeDescription": said if lines else "Calls whose records are gone",
-    }
+    if not lines:
+        said = f"Fees of {one.calls} calls of {one.model}" if one.model else GONE
+    return _cost(rest_nano) | {"ChargeCategory": "Adjustment", "ChargeDescription": said}
 
 
 def _cost(nano: Decimal) -> dict[str, str]:

@@ -112,6 +112,29 @@ def test_the_columns_are_as_specified_and_the_rows_add_up(shop: Shop, owner: Cli
         assert owner.get(f"/billing/focus/{unknown}.csv").status_code == 404
 
 
+def test_fees_of_own_endpoints_are_calls_at_a_price(shop: Shop, owner: Client) -> None:
+    """Their price is no offer: they were adjustments for calls "whose records are gone"."""
+    given = {
+        "account_id": shop.customer_account.pk,
+        "organisation_id": shop.organisation.pk,
+        "provider_account_id": 0,
+        "deployment_id": -1,
+        "price_id": 0,
+    }
+    for _call in range(2):
+        settle(record(**given, model="~acme/llama", charge_nano=70, commission_nano=70))
+    for fee in (70, 71):
+        settle(record(**given, model="~acme/other", charge_nano=fee, commission_nano=fee))
+    rows = exported(owner, Month.of(timezone.now()))
+    assert [
+        (row["ChargeCategory"], row["ChargeDescription"], row["ConsumedQuantity"]) for row in rows
+    ] == [
+        ("Usage", "Calls of ~acme/llama", "2"),
+        ("Adjustment", "Fees of 2 calls of ~acme/other", ""),
+    ]
+    assert [row["BilledCost"] for row in rows] == ["0.00000014", "0.000000141"]
+
+
 def test_a_stranger_gets_nothing_of_it(shop: Shop) -> None:
     settled_call(shop)
     stranger = User.objects.create_user("stranger@example.com")
