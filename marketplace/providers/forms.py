@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -14,6 +16,8 @@ from marketplace.catalog.selectors import models_published
 from marketplace.providers.listings.drafts import ENDPOINTS_MAX, SLOTS_MAX
 from marketplace.providers.models import MODEL_FIELDS, Listing
 from marketplace.providers.services import PROVIDER_FIELDS
+from marketplace.shared.texts import unkept_in
+from router.contracts.wire import UNREADABLE
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import PRICE_FIELDS, Price
 
@@ -70,6 +74,22 @@ class DiscountField(forms.DecimalField):
 
 class ObjectField(forms.JSONField):
     """A JSON object; an empty one is an empty field."""
+
+    def to_python(self, value: Any) -> Any:
+        """As strict as a body of the API: no NaN, and no text that no table keeps."""
+        try:
+            found = msgspec.json.decode(value or "{}")
+        except UNREADABLE as error:
+            raise ValidationError(
+                _("This is not a JSON object: %(why)s") % {"why": error}
+            ) from error
+        if unkept := unkept_in(found):
+            raise ValidationError(unkept)
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Keep what was typed, whatever it is."""
+        return InvalidJSONInput(data or "")
 
     def prepare_value(self, value: Any) -> Any:
         return super().prepare_value(value) if value else ""

@@ -107,7 +107,9 @@ def columns_of(tensor: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str
     described = (schema.get("properties") or {}).get(name) or {}
     items = described.get("items") if isinstance(described, Mapping) else None
     given = (items.get("prefixItems") or []) if isinstance(items, Mapping) else []
-    titles = [value.get("title") for value in given] if len(given) == width else [None] * width
+    # A schema may be just `true`.
+    named = [value.get("title") if isinstance(value, Mapping) else None for value in given]
+    titles = named if len(named) == width else [None] * width
     usual = [name] if width == 1 else [f"{name}[{i}]" for i in range(width)]
     return [str(title or other) for title, other in zip(titles, usual, strict=True)]
 

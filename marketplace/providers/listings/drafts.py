@@ -19,6 +19,7 @@ from marketplace.catalog.models import (
     Provider,
     Task,
 )
+from marketplace.catalog.prices import usd_text
 from marketplace.catalog.shapes import schema_wrong, tensors_wrong
 from marketplace.providers.models import Listing
 from router.domain.pricing import PRICE_FIELDS
@@ -27,6 +28,8 @@ from router.domain.protocols import protocols_of, speaks
 ENDPOINTS_MAX = 8
 SLOTS_MAX = 1_024
 PARAMETERS_MAX = 40
+PRICE_NANO_MAX = 2**53
+"""Sums of such prices are numbers to the database, and to a browser too."""
 Errors = dict[str, list[str]]
 
 
@@ -226,6 +229,10 @@ def _endpoint_wrong(row: dict[str, Any], task: str) -> list[str]:
 def _terms(listing: Listing, errors: Errors) -> None:
     if not any(getattr(listing, name) for name in PRICE_FIELDS):
         errors["prices"].append(_("A listing needs at least one price."))
+    if max(getattr(listing, name) for name in PRICE_FIELDS) > PRICE_NANO_MAX:
+        errors["prices"].append(
+            _("A price is at most %(price)s.") % {"price": usd_text(PRICE_NANO_MAX, 0)}
+        )
     parameters = listing.supported_parameters
     if len(parameters) > PARAMETERS_MAX:
         errors["supported_parameters"].append(

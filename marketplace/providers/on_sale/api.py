@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from marketplace.accounts.access import organisations_seen_by
 from marketplace.catalog.models import Deployment
 from marketplace.providers.access import provider_demand
+from marketplace.providers.listings.drafts import PRICE_NANO_MAX
 from marketplace.providers.on_sale.lost_calls import lost_of
 from marketplace.providers.on_sale.prices import (
     meaning_of,
@@ -47,7 +48,7 @@ class PriceSerializer(serializers.Serializer[Any]):
 
     def get_fields(self) -> dict[str, Any]:
         amounts = {
-            name: serializers.IntegerField(min_value=0, max_value=2**53, default=0)
+            name: serializers.IntegerField(min_value=0, max_value=PRICE_NANO_MAX, default=0)
             for name in PRICE_FIELDS
         }
         return {**super().get_fields(), **amounts}

@@ -33,7 +33,7 @@ from marketplace.routing.topology import polling
 from marketplace.usage.windows import RANGES, window_of
 
 REASONS_DRAWN = 3
-ID_DIGITS_MAX = 19
+ID_DIGITS = 18
 
 
 @require_safe
@@ -117,8 +117,8 @@ def price_take_back(
     row = _find(organisation, deployment_id)
     demand(request, organisation, Permission.OFFERINGS)
     asked = request.POST.get("offer", "")
-    is_number = asked.isdecimal() and len(asked) < ID_DIGITS_MAX
-    offer = get_object_or_404(row.offers, pk=int(asked) if is_number else 0)
+    is_id = asked.isdecimal() and len(asked) <= ID_DIGITS
+    offer = get_object_or_404(row.offers, pk=int(asked) if is_id else 0)
     try:
         price_withdraw(offer=offer)
     except ValidationError as error:

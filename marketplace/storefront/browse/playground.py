@@ -119,15 +119,25 @@ def playground_settings(listing: Listing) -> dict[str, Any]:
     }
 
 
-def example_row(model: AIModel) -> dict[str, Any]:
-    """An example row of the first table in the model's schema, by column; else empty."""
+def example_row(model: AIModel) -> list[float]:
+    """An example row of the first table in the model's schema; empty if it describes none.
+
+    Numbers only: they stand in the code that the page shows.
+    """
     for tensor in model.tensors.get("inputs", []):
-        schema = model.input_schema.get("properties", {}).get(tensor.get("name"), {})
-        items = schema.get("items", {})
-        columns = items.get("prefixItems", []) if isinstance(items, dict) else []
-        if columns:
-            return {column["title"]: column.get("default", 0) for column in columns}
-    return {}
+        schema = _mapping(_mapping(model.input_schema.get("properties")).get(tensor.get("name")))
+        columns = _mapping(schema.get("items")).get("prefixItems")
+        if isinstance(columns, list) and columns:
+            return [_number(_mapping(column).get("default")) for column in columns]
+    return []
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
 def _lanes(listing: Listing, kind: str) -> list[Listing]:

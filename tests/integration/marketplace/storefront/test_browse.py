@@ -291,3 +291,20 @@ def test_a_larger_catalog_costs_no_more_queries(
     grow(range(2, 12))
     with django_assert_num_queries(len(few)):
         client.get(path)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": []},
+        {"properties": {"X": True}},
+        {"properties": {"X": {"items": {"prefixItems": 5}}}},
+        {"properties": {"X": {"items": {"prefixItems": [True, {"default": "1]]); exit(); #"}]}}}},
+    ],
+)
+def test_a_models_page_and_its_code_stand_any_schema(shop: Shop, schema: object) -> None:
+    tensors = {"inputs": [{"name": "X", "datatype": "FP32", "shape": [-1, 2]}]}
+    add_model("yard/odd", task="tabular", input_schema=schema, tensors=tensors)
+    page = Client().get("/models/yard/odd?tab=api")
+    assert page.status_code == 200
+    assert b"exit()" not in page.content
