@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from marketplace.accounts.models import Organisation, User
 from marketplace.benchmarks.models import Benchmark, Target
 from marketplace.benchmarks.services import benchmark_request
-from marketplace.catalog.models import AIModel, DeploymentStatus, Provider
+from marketplace.catalog.models import NAME, AIModel, DeploymentStatus, Provider
+from marketplace.pipelines.models import Pipeline
 from marketplace.providers.listings.drafts import draft_check
 from marketplace.providers.listings.states import (
     WHY_NEEDED,
@@ -62,7 +63,11 @@ def provider_open(
         raise ValidationError(
             _("An organisation runs at most %(n)s providers.") % {"n": PROVIDERS_MAX}
         )
-    if AIModel.objects.filter(name__startswith=f"{slug}/").exists():
+    try:
+        NAME(slug)
+    except ValidationError as error:
+        raise ValidationError({"slug": error.messages}) from error
+    if _is_an_author(slug, organisation):
         raise ValidationError(
             {"slug": _("Models by this author already exist: choose another name.")}
         )
@@ -72,6 +77,19 @@ def provider_open(
     provider.full_clean()
     provider.save()
     return provider
+
+
+def _is_an_author(slug: str, organisation: Organisation) -> bool:
+    """Whether somebody else's models or pipelines are, or may be, named by it.
+
+    An organisation's own pipelines begin with its slug.
+    """
+    others = Organisation.objects.exclude(pk=organisation.pk)
+    return (
+        AIModel.objects.filter(name__startswith=f"{slug}/").exists()
+        or Pipeline.objects.filter(name__startswith=f"{slug}/", organisation=None).exists()
+        or others.filter(slug=slug).exists()
+    )
 
 
 @transaction.atomic

@@ -45,8 +45,9 @@ def called(name: str, version: str, organisation_id: int, param: str = "model") 
 
     Raises :class:`JobError`, with ``param`` where there is nothing of the name.
     """
-    model = model_wanted(name)
-    pipeline = pipeline_wanted(organisation_id, name) if model is None else None
+    # First what it has itself: a model of the same name may have come later, from anybody.
+    pipeline = pipeline_wanted(organisation_id, name)
+    model = model_wanted(name) if pipeline is None else None
     found = None
     if model is None and pipeline is None:
         found = _stand_in(name, organisation_id, param)

@@ -116,8 +116,8 @@ def _ask(
 
 def _example(name: str, organisation: Organisation) -> str:
     """An input of the model's or the pipeline's shape, as far as it says what it takes."""
-    model = model_wanted(name) if name else None
-    pipeline = pipeline_wanted(organisation.pk, name) if name and model is None else None
+    pipeline = pipeline_wanted(organisation.pk, name) if name else None
+    model = model_wanted(name) if name and pipeline is None else None
     found: Any = {}
     if model is not None:
         found = EXAMPLES.get(model.task) or example_of(model.input_schema or {"type": "object"})

@@ -15,6 +15,7 @@ from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import AIModel
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.services import pipeline_apply
+from marketplace.predictions.asking.called import called
 from marketplace.predictions.models import PredictionStage
 from marketplace.predictions.running import job as running
 from marketplace.usage.models import UsageEvent
@@ -185,6 +186,18 @@ def test_an_organisations_own_is_its_own(shop: Shop, api: Api) -> None:
     assert listed["stages"][0] == SCORE
     assert stranger("GET", "/v1/pipelines").json()["data"] == []
     assert error_of(ask(stranger), 404)["code"] == "model_not_found"
+
+
+def test_a_model_that_comes_later_takes_no_name_of_a_pipeline(shop: Shop, api: Api) -> None:
+    """What the organisation puts in would go to whoever has named a model so."""
+    define(shop)
+    model = AIModel.objects.create(name="acme/line", display_name="Line", task="chat")
+    mine = called("acme/line", "", shop.organisation.pk)
+    assert (mine.pipeline is not None, mine.model) == (True, None)
+    rival = organisation_create(
+        name="Rival", slug="rival", owner=User.objects.create_user("rival@example.com")
+    )
+    assert called("acme/line", "", rival.pk).model == model
 
 
 def test_the_command_defines_and_lists(shop: Shop, api: Api, tmp_path: Path) -> None:
