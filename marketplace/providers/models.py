@@ -130,6 +130,12 @@ class Listing(models.Model):
     def price(self) -> Price:
         return Price(id=0, **{name: getattr(self, name) for name in PRICE_FIELDS})
 
+    def describe(self, model: AIModel) -> None:
+        """Write into the listing's own model what it says of it."""
+        model.name = self.model_name
+        for name in MODEL_FIELDS:
+            setattr(model, name, getattr(self, name))
+
     @property
     def is_draft(self) -> bool:
         return self.state == ListingState.DRAFT

@@ -11,6 +11,7 @@ from marketplace.accounts.models import Organisation, User
 from marketplace.benchmarks.models import Benchmark, Target
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import NAME, AIModel, DeploymentStatus, Provider
+from marketplace.catalog.selectors import offer_in_force
 from marketplace.pipelines.models import Pipeline
 from marketplace.providers.listings.drafts import draft_check
 from marketplace.providers.listings.states import (
@@ -26,6 +27,7 @@ from marketplace.providers.models import ConformanceRun, Listing, ListingEvent
 from marketplace.routing.services import snapshot_publish
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
 from marketplace.shared.jobs.services import job_ask, job_cancel
+from router.domain.pricing import PRICE_FIELDS
 
 PROVIDERS_MAX = 20
 LISTINGS_OPEN_MAX = 200
@@ -156,11 +158,15 @@ def listing_act(
     action = ListingAction(action)
     if action in WHY_NEEDED and not why.strip():
         raise ValidationError({"why": _("Give a reason: the provider sees it.")})
+    checked = None
     if action is ListingAction.SUBMIT and listing.is_draft:
         # Names are resolved here, before a row is locked.
-        draft_check(listing)
+        checked = Listing.objects.get(pk=listing.pk)
+        draft_check(checked)
     with transaction.atomic():
         row = Listing.objects.select_for_update(of=("self",)).get(pk=listing.pk)
+        if checked is not None and row.updated_at != checked.updated_at:
+            raise ValidationError(_("The draft was changed at this very moment: submit it again."))
         try:
             step = step_of(row.state, action, actor.who)
         except StepRefused as error:
@@ -224,23 +230,35 @@ def _set_status(status: DeploymentStatus) -> Any:
     return set_status
 
 
-def _go_live(row: Listing, actor: Actor) -> None:
+def _approve(row: Listing, actor: Actor) -> None:
     if row.deployment is None:
         raise ValidationError(_("There is nothing to put live."))
     model = row.deployment.version.model
-    if not model.published:
-        model.published = True
-        model.save(update_fields=["published"])
+    if row.existing_model is None:
+        row.describe(model)
+        model.full_clean()
+    model.published = True
+    model.save()
     _set_status(DeploymentStatus.LIVE)(row, actor)
+
+
+def _priced_as_in_force(row: Listing, actor: Actor) -> None:
+    """The draft begins with the price in force: it may have been set after the listing was made."""
+    offer = offer_in_force(row.deployment) if row.deployment else None
+    if offer is not None:
+        for name in PRICE_FIELDS:
+            setattr(row, name, getattr(offer, name))
 
 
 _EFFECTS: dict[ListingAction, Any] = {
     ListingAction.SUBMIT: _submit,
     ListingAction.CANCEL: _cancel,
     ListingAction.BENCHMARK: _benchmark,
-    ListingAction.APPROVE: _go_live,
-    ListingAction.RESUME: _go_live,
-    ListingAction.REINSTATE: _go_live,
+    ListingAction.APPROVE: _approve,
+    ListingAction.SEND_BACK: _priced_as_in_force,
+    ListingAction.REVISE: _priced_as_in_force,
+    ListingAction.RESUME: _set_status(DeploymentStatus.LIVE),
+    ListingAction.REINSTATE: _set_status(DeploymentStatus.LIVE),
     ListingAction.PAUSE: _set_status(DeploymentStatus.PAUSED),
     ListingAction.SUSPEND: _set_status(DeploymentStatus.PAUSED),
     ListingAction.RETIRE: _set_status(DeploymentStatus.RETIRED),

@@ -15,22 +15,18 @@ from marketplace.catalog.models import (
     Pool,
     Worker,
 )
-from marketplace.catalog.prices import price_of
+from marketplace.catalog.selectors import offer_in_force
 from marketplace.catalog.services import offer_create
 from marketplace.providers.conformance.findings import FAIL, Finding, Target
 from marketplace.providers.conformance.probing import Stopped, check_all
-from marketplace.providers.listings.drafts import pool_fits
+from marketplace.providers.listings.drafts import model_made, pool_fits
 from marketplace.providers.listings.states import ListingAction, ListingState
-from marketplace.providers.models import (
-    MODEL_FIELDS,
-    ConformanceResult,
-    ConformanceRun,
-    Listing,
-)
+from marketplace.providers.models import ConformanceResult, ConformanceRun, Listing
 from marketplace.providers.services import SYSTEM, listing_act
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
-from router.domain.pricing import PRICE_FIELDS, Price
+from router.domain.pricing import PRICE_FIELDS
+from router.domain.protocols import TASKS
 
 TEXT_CHARACTERS = 600
 """As many as a result keeps of each of its texts."""
@@ -130,28 +126,36 @@ def listing_stage(*, listing: Listing) -> Deployment:
     deployment.supported_parameters = row.supported_parameters
     deployment.collects_data = row.collects_data
     deployment.save()
-    newest = deployment.offers.order_by("-effective_at", "-id").first()
-    if newest is None or not _same(price_of(newest), row.price):
-        offer_create(deployment=deployment, price=row.price)
+    _price(row, deployment)
     row.deployment = deployment
     row.save(update_fields=["deployment", "updated_at"])
     return deployment
 
 
-def _same(one: Price, other: Price) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in PRICE_FIELDS)
+def _price(row: Listing, deployment: Deployment) -> None:
+    """Publish the draft's price, unless it is that in force. What batches pay less stays."""
+    offer = offer_in_force(deployment)
+    if offer is None:
+        offer_create(deployment=deployment, price=row.price)
+        return
+    unit = TASKS[deployment.version.model.task].unit
+    if offer.unit != unit or any(
+        getattr(offer, name) != getattr(row, name) for name in PRICE_FIELDS
+    ):
+        offer_create(
+            deployment=deployment, price=row.price, batch_discount_bps=offer.batch_discount_bps
+        )
 
 
 def _version(row: Listing) -> ModelVersion:
+    """What is said of a model that is published changes once staff approve it."""
     model = row.existing_model
     if model is None:
-        made = row.deployment.version.model if row.deployment else None
-        model = made or AIModel(published=False, emulated=row.provider.emulated)
-        model.name = row.model_name
-        for name in MODEL_FIELDS:
-            setattr(model, name, getattr(row, name))
-        model.full_clean()
-        model.save()
+        model = model_made(row) or AIModel(published=False, emulated=row.provider.emulated)
+        if not model.published:
+            row.describe(model)
+            model.full_clean()
+            model.save()
     version, _ = ModelVersion.objects.get_or_create(
         model=model, version=row.version, defaults={"notes": row.version_notes}
     )

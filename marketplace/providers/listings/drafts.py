@@ -122,9 +122,23 @@ def _model_name(listing: Listing, errors: Errors) -> None:
             _("Your models are named %(slug)s/…; offer another author's by choosing it.")
             % {"slug": listing.provider.slug}
         )
-    made = listing.deployment.version.model_id if listing.deployment else None
-    if AIModel.objects.filter(name=listing.model_name).exclude(pk=made or 0).exists():
+    made = model_made(listing)
+    others = AIModel.objects.exclude(pk=made.pk) if made else AIModel.objects.all()
+    if others.filter(name=listing.model_name).exists():
         errors["model_name"].append(_("A model with this name exists: choose it from the catalog."))
+    if made is not None and made.published:
+        said = {"model_name": made.name, "task": made.task, "tensors": made.tensors}
+        for field, value in said.items():
+            if getattr(listing, field) != value:
+                errors[field].append(
+                    _("This stays as it is in a model that is published: begin another listing.")
+                )
+
+
+def model_made(listing: Listing) -> AIModel | None:
+    """The model that the listing has brought, None if its deployment is of somebody else's."""
+    model = listing.deployment.version.model if listing.deployment else None
+    return model if model is not None and is_own_author(listing.provider, model.name) else None
 
 
 def _version(listing: Listing, errors: Errors) -> None:
