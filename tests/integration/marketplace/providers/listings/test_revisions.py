@@ -16,7 +16,7 @@ from marketplace.providers.on_sale.prices import price_set
 from marketplace.providers.services import listing_update
 from marketplace.shared.jobs.services import job_run_next
 from router.domain.pricing import Price
-from tests.integration.marketplace.providers.test_listings import act, checked, measured
+from tests.integration.marketplace.providers.listings.moving import act, checked, measured
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.usefixtures("kept_shop")

@@ -19,7 +19,7 @@ from marketplace.providers.models import ConformanceResult, ConformanceRun, List
 from marketplace.providers.services import provider_open
 from marketplace.shared.jobs.kinds import job_kinds
 from marketplace.shared.jobs.services import Run, job_claim
-from tests.integration.marketplace.providers.test_listings import act, checked
+from tests.integration.marketplace.providers.listings.moving import act, checked
 from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.usefixtures("kept_shop")
