@@ -27,7 +27,7 @@ from marketplace.accounts.permissions import Permission, permission_over_member
 
 
 class InvitationSerializer(serializers.ModelSerializer[Invitation]):
-    """``url`` is for people who may invite, if no email is set up."""
+    """``url`` is for people who may give the role, if no email is set up."""
 
     organisation = serializers.SlugField()
     role = serializers.ChoiceField(Role.choices, default=Role.DEVELOPER)
@@ -54,7 +54,9 @@ class InvitationSerializer(serializers.ModelSerializer[Invitation]):
 
     def get_url(self, invitation: Invitation) -> str | None:
         """The link, or null."""
-        handed_over = invitation.organisation_id in self.context.get("inviting", ())
+        inviting = self.context.get("inviting", {})
+        where = inviting.get(permission_over_member(invitation.role), ())
+        handed_over = invitation.organisation_id in where
         shown = handed_over and not settings.MAIL_ON and invitation.status == "open"
         return invitation_url(invitation) if shown else None
 
@@ -78,8 +80,13 @@ class InvitationViewSet(
         # drf-spectacular builds the schema without a user.
         if getattr(self, "swagger_fake_view", False):
             return context
-        inviting = organisations_allowing(self.request, Permission.MEMBERS)
-        return context | {"inviting": set(inviting.values_list("pk", flat=True))}
+        inviting = {
+            permission: set(
+                organisations_allowing(self.request, permission).values_list("pk", flat=True)
+            )
+            for permission in (Permission.MEMBERS, Permission.OWNERS)
+        }
+        return context | {"inviting": inviting}
 
     def perform_create(self, serializer: serializers.BaseSerializer[Invitation]) -> None:
         values = serializer.validated_data

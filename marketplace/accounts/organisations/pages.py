@@ -304,7 +304,6 @@ def _page(
     allowed = {permission: may(request.user, organisation, permission) for permission in Permission}
     memberships = organisation.memberships.select_related("user").order_by("user__email")
     invitations = organisation.invitations.filter(accepted_at=None, revoked_at=None)
-    hand_over = allowed[Permission.MEMBERS] and not settings.MAIL_ON
     context = {
         "form": form,
         "name_form": name_form or OrganisationForm(initial={"name": organisation.name}),
@@ -315,11 +314,7 @@ def _page(
         ],
         "members_count": memberships.count(),
         "invitations": [
-            InvitationRow(
-                invitation,
-                allowed[permission_over_member(invitation.role)],
-                invitation_url(invitation) if hand_over and invitation.status == "open" else "",
-            )
+            _invitation_row(invitation, allowed[permission_over_member(invitation.role)])
             for invitation in invitations.select_related("invited_by")[:LISTED_MAX]
         ],
         "roles": [role for role in Role if role != Role.OWNER or allowed[Permission.OWNERS]],
@@ -337,3 +332,9 @@ def _grants() -> list[tuple[str, list[bool]]]:
         (str(WORDS[permission]), [role in GRANTS[permission] for role in Role])
         for permission in Permission
     ]
+def _invitation_row(invitation: Invitation, may_change: bool) -> InvitationRow:
+    # Where there is no mail nobody proves an address: who has the link can take the role.
+    handed_over = may_change and not settings.MAIL_ON and invitation.status == "open"
+    return InvitationRow(invitation, may_change, invitation_url(invitation) if handed_over else "")
+
+

@@ -12,11 +12,9 @@ from django.utils import timezone
 from marketplace.accounts.invitations import services
 from marketplace.accounts.invitations.services import invitation_create, invitation_resend
 from marketplace.accounts.invitations.tokens import invitation_token
-from marketplace.accounts.models import Invitation, Role, User
-from tests.integration.marketplace.accounts.visiting import (
-    link_in,
-    sign_up,
-)
+from marketplace.accounts.models import Invitation, Organisation, Role, User
+from marketplace.accounts.services import member_set, organisation_create
+from tests.integration.marketplace.accounts.visiting import link_in, sign_in, sign_up
 from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -109,3 +107,27 @@ def test_invitations_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) ->
     invitation_resend(invitation=first)
     with pytest.raises(ValidationError, match="sent 2 times"):
         invitation_resend(invitation=first)
+
+
+@pytest.mark.parametrize(("role", "hands_over"), [(Role.OWNER, True), (Role.ADMIN, False)])
+def test_the_link_of_an_owner_is_shown_to_owners_alone(
+    without_mail: None, shop: Shop, person: User, role: Role, hands_over: bool
+) -> None:
+    """Without mail nobody proves an address: who has the link becomes an owner."""
+    member_set(organisation=shop.organisation, user=person, role=role)
+    asked = {
+        wanted: invitation_create(
+            organisation=shop.organisation,
+            email=f"new-{wanted}@example.com",
+            role=wanted,
+            invited_by=shop.owner,
+        )
+        for wanted in (Role.OWNER, Role.VIEWER)
+    }
+    client = signed_in(person)
+    rows = client.get("/organisation").context["invitations"]
+    urls = {row.invitation.pk: row.url for row in rows}
+    listed = {row["id"]: row["url"] for row in client.get("/api/v1/invitations").json()["results"]}
+    for wanted, shown in ((Role.OWNER, hands_over), (Role.VIEWER, True)):
+        assert bool(urls[asked[wanted].pk]) is shown
+        assert bool(listed[asked[wanted].pk]) is shown
