@@ -67,7 +67,9 @@ AUDITED: Mapping[str, Audited] = {
         "organisation_id", ("created_at", "code_digest", "challenge", "expires_at")
     ),
     "pipelines.Pipeline": Audited("organisation_id", ("created_at", "definition_text")),
-    "presets.Preset": Audited("organisation_id", ("created_at", "created_by")),
+    "presets.Preset": Audited(
+        "organisation_id", ("created_at", "created_by", "system", "parameters")
+    ),
     "providers.Listing": Audited("provider.organisation_id", ("created_at", "updated_at")),
     "routing.Policy": Audited(without=("created_at",)),
     "routing.RouteTuning": Audited(without=("updated_at", "looked_at")),

@@ -1,8 +1,11 @@
 """Presets: saved version by version, on pages and over the API, and published to routers."""
 
+import json
+
 import pytest
 from django.test import Client
 
+from marketplace.audit.models import AuditEntry
 from marketplace.presets.models import Preset
 from marketplace.routing.selectors import snapshot_build
 from tests.integration.marketplace.shop import Shop
@@ -35,6 +38,9 @@ def test_each_save_is_a_version_that_routers_get_and_an_old_one_can_be_saved_aga
     first = {"name": "brief", "model": "author/slug", "system": "Be brief.", "parameters": ""}
     assert client.post("/presets/new", first).status_code == 302
     assert published() == [("brief", 1, "author/slug", "Be brief.", "{}")]
+    logged = json.dumps(list(AuditEntry.objects.values_list("changes", flat=True)))
+    assert "author/slug" in logged
+    assert "Be brief." not in logged, "prompts are never recorded"
     second = {"model": "author/slug:floor", "parameters": '{"temperature": 0.2}'}
     assert client.post("/presets/brief", second).status_code == 302
     assert published() == [("brief", 2, "author/slug:floor", "", '{"temperature": 0.2}')]
