@@ -134,6 +134,7 @@ MFA_TOTP_ISSUER = "Waypost"
 # One time step either way, as phones' clocks differ.
 MFA_TOTP_TOLERANCE = 1
 SESSION_ENGINE = "marketplace.accounts.sessions.store"
+USERSESSIONS_ADAPTER = "marketplace.accounts.sessions.ended.SessionsAdapter"
 USERSESSIONS_TRACK_ACTIVITY = False
 
 # --- A company's own identity provider -------------------------------------------------------

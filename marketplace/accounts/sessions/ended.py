@@ -1,9 +1,11 @@
 """Ends router tokens early when the session or membership they were issued for ends."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
-from allauth.account import signals as allauth_signals
+from allauth.usersessions.adapter import DefaultUserSessionsAdapter
+from allauth.usersessions.models import UserSession
 from django.contrib.auth.signals import user_logged_out
 from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
@@ -11,6 +13,7 @@ from django.http import HttpRequest
 from marketplace.accounts.models import Membership, User
 from marketplace.accounts.permissions import GRANTS, Permission
 from marketplace.accounts.services import sessions_end
+from marketplace.accounts.sessions.store import SessionStore
 
 TOKENS_UNTIL = "router_tokens_until"
 """Session key: when the last router token issued to this browser expires (Unix seconds)."""
@@ -22,9 +25,6 @@ def connect() -> None:
     post_delete.connect(_left, sender=Membership)
     post_save.connect(_role_changed, sender=Membership)
     post_save.connect(_user_changed, sender=User)
-    allauth_signals.password_changed.connect(_password_changed)
-    allauth_signals.password_set.connect(_password_changed)
-    allauth_signals.password_reset.connect(_password_changed)
 
 
 def _logged_out(request: HttpRequest | None, user: User | None, **_: Any) -> None:
@@ -44,9 +44,17 @@ def _role_changed(instance: Membership, created: bool, **_: Any) -> None:
 
 
 def _user_changed(instance: User, created: bool, **_: Any) -> None:
-    if not created and not instance.is_active:
+    # Django keeps the text of a new password until it is saved, whoever sets it; its stubs do not.
+    is_new = instance._password is not None  # type: ignore[attr-defined]
+    if not created and (not instance.is_active or is_new):
         sessions_end(user_id=instance.pk)
 
 
-def _password_changed(user: User, **_: Any) -> None:
-    sessions_end(user_id=user.pk)
+class SessionsAdapter(DefaultUserSessionsAdapter):
+    """Ends the tokens of sessions that are ended from another one: no signal tells of those."""
+
+    def end_sessions(self, sessions: Iterable[UserSession]) -> None:
+        for session in sessions:
+            if SessionStore(session.session_key).get(TOKENS_UNTIL, 0) > time.time():
+                sessions_end(user_id=session.user_id, session_key=session.session_key)
+            session.end()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 
 from marketplace.accounts.models import Membership, Role, User
 from marketplace.accounts.services import member_remove, member_set
@@ -18,6 +19,7 @@ from marketplace.routing.selectors import snapshot_build
 from marketplace.routing.services import snapshot_publish
 from router.domain.keys import verify_session
 from tests.backend import get
+from tests.integration.marketplace.accounts.visiting import PASSWORD, sign_in
 from tests.integration.marketplace.shop import Shop
 from tests.integration.router.routers import Router, running, until
 
@@ -44,11 +46,8 @@ def lose_the_role(client: Client, member: Membership) -> None:
 
 
 def change_the_password(client: Client, member: Membership) -> None:
-    member.user.set_password("as secret as before")
-    member.user.save()
     new = "much more secret than before"
-    form = {"oldpassword": "as secret as before", "password1": new, "password2": new}
-    client.force_login(member.user)
+    form = {"oldpassword": PASSWORD, "password1": new, "password2": new}
     assert client.post("/password/change/", form).status_code == 302
 
 
@@ -61,7 +60,22 @@ def be_deactivated(client: Client, member: Membership) -> None:
     member.user.save()
 
 
-LEAVE = (log_out, remove, lose_the_role, change_the_password, be_shut_out, be_deactivated)
+def be_given_a_password(client: Client, member: Membership) -> None:
+    """As `manage.py changepassword` and Django's admin do."""
+    member.user.set_password("much more secret than before")
+    member.user.save()
+
+
+def log_out_from_elsewhere(client: Client, member: Membership) -> None:
+    elsewhere = Client()
+    assert sign_in(elsewhere, member.user.email) == 302
+    assert elsewhere.post("/sessions/").status_code == 302
+
+
+LEAVE = (
+    *(log_out, log_out_from_elsewhere, remove, lose_the_role),
+    *(change_the_password, be_given_a_password, be_shut_out, be_deactivated),
+)
 
 
 def test_15_a_session_token_ends_within_two_seconds_of_its_session_or_membership(
@@ -82,10 +96,10 @@ def test_15_a_session_token_ends_within_two_seconds_of_its_session_or_membership
 
 def signed_in(shop: Shop, email: str) -> tuple[Client, Membership, str]:
     """A member's browser, and a session token of it."""
-    user = User.objects.create_user(email)
+    user = User.objects.create_user(email, PASSWORD)
     member = member_set(organisation=shop.organisation, user=user, role=Role.DEVELOPER)
     client = Client()
-    client.force_login(user)
+    assert sign_in(client, email) == 302
     told = client.post("/api/v1/session-token", {}, content_type="application/json")
     assert told.status_code == 201, told.content
     return client, member, told.json()["token"]
@@ -107,3 +121,32 @@ def test_a_logout_ends_the_tokens_of_that_browser_alone(shop: Shop) -> None:
     here.post("/logout/")
     (ended,) = snapshot_build().ended_sessions
     assert [ended.covers(claim) for claim in claims] == [True, False]
+
+
+@pytest.mark.django_db
+def test_ending_other_sessions_ends_the_tokens_that_they_have(shop: Shop) -> None:
+    user = User.objects.create_user("two@example.com", PASSWORD)
+    member_set(organisation=shop.organisation, user=user, role=Role.DEVELOPER)
+    claims = []
+    here, there, without = Client(), Client(), Client()
+    for browser in (here, there, without):
+        assert sign_in(browser, user.email) == 302
+    for browser in (here, there):
+        told = browser.post("/api/v1/session-token", {}, content_type="application/json").json()
+        claims.append(verify_session(told["token"], settings.WAYPOST_KEY_PEPPER))
+    here.post("/sessions/")
+    (ended,) = snapshot_build().ended_sessions
+    assert [ended.covers(claim) for claim in claims] == [False, True]
+
+
+@pytest.mark.django_db
+def test_a_password_that_only_gets_another_hash_ends_nothing(shop: Shop) -> None:
+    hashers = [f"django.contrib.auth.hashers.{name}PasswordHasher" for name in ("PBKDF2", "MD5")]
+    user = User.objects.create_user("two@example.com")
+    user.password = make_password(PASSWORD, hasher="md5")
+    user.save(update_fields=["password"])
+    before = user.password
+    with override_settings(PASSWORD_HASHERS=hashers):
+        assert user.check_password(PASSWORD)
+    assert user.password != before
+    assert snapshot_build().ended_sessions == ()
