@@ -5,16 +5,21 @@ A real router on the marketplace's own database.
 
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client, override_settings
+from django.utils import timezone
 
 from marketplace.accounts.models import Membership, Role, User
 from marketplace.accounts.services import member_remove, member_set
+from marketplace.accounts.sessions.tasks import forget_sessions
 from marketplace.routing.selectors import snapshot_build
 from marketplace.routing.services import snapshot_publish
 from router.domain.keys import verify_session
@@ -150,3 +155,18 @@ def test_a_password_that_only_gets_another_hash_ends_nothing(shop: Shop) -> None
         assert user.check_password(PASSWORD)
     assert user.password != before
     assert snapshot_build().ended_sessions == ()
+
+
+@pytest.mark.django_db
+def test_sessions_that_are_over_are_forgotten_with_their_addresses(shop: Shop) -> None:
+    User.objects.create_user("two@example.com", PASSWORD)
+    here, there = Client(), Client()
+    for browser in (here, there):
+        assert sign_in(browser, "two@example.com") == 302
+    Session.objects.filter(pk=there.session.session_key).update(
+        expire_date=timezone.now() - timedelta(seconds=1)
+    )
+    assert forget_sessions() == 1
+    assert list(Session.objects.values_list("pk", flat=True)) == [here.session.session_key]
+    assert UserSession.objects.get().session_key == here.session.session_key
+    assert forget_sessions() == 0
