@@ -268,6 +268,7 @@ def effects_of_leaving(membership: Membership) -> list[str]:
     organisation, user = membership.organisation, membership.user
     keys = organisation.api_keys.filter(created_by=user, disabled_at=None).count()
     return [
+    asked = organisation.invitations.filter(invited_by=user, accepted_at=None, revoked_at=None)
         _(
             "Their pages, playground and API access end within two seconds; "
             "coming back takes a new invitation."
@@ -280,9 +281,18 @@ def effects_of_leaving(membership: Membership) -> list[str]:
         )
         % {"n": keys},
     ]
+        *([_invitations_ended(asked.count())] if asked.exists() else []),
 
 
 def _suggested_name(person: User) -> str:
+def _invitations_ended(n: int) -> str:
+    return ngettext(
+        "%(n)s invitation that they sent is revoked.",
+        "%(n)s invitations that they sent are revoked.",
+        n,
+    ) % {"n": n}
+
+
     return person.full_name or person.email.partition("@")[0]
 
 

@@ -131,3 +131,29 @@ def test_the_link_of_an_owner_is_shown_to_owners_alone(
     for wanted, shown in ((Role.OWNER, hands_over), (Role.VIEWER, True)):
         assert bool(urls[asked[wanted].pk]) is shown
         assert bool(listed[asked[wanted].pk]) is shown
+
+
+def test_an_invitation_ends_with_the_right_to_make_it(shop: Shop, person: User) -> None:
+    other = User.objects.create_user("other@example.com")
+    for inviter in (person, other):
+        member_set(organisation=shop.organisation, user=inviter, role=Role.OWNER)
+
+    def open_ones() -> set[str]:
+        left = Invitation.objects.filter(accepted_at=None, revoked_at=None)
+        return set(left.values_list("email", flat=True))
+
+    for inviter in (person, other):
+        for role in (Role.OWNER, Role.VIEWER):
+            invitation_create(
+                organisation=shop.organisation,
+                email=f"{role}-of-{inviter.email}",
+                role=role,
+                invited_by=inviter,
+            )
+    theirs = {f"{role}-of-{other.email}" for role in ("owner", "viewer")}
+    member_set(organisation=shop.organisation, user=person, role=Role.ADMIN)
+    assert open_ones() == theirs | {f"viewer-of-{person.email}"}
+    member_set(organisation=shop.organisation, user=person, role=Role.DEVELOPER)
+    assert open_ones() == theirs
+    other.delete()
+    assert open_ones() == set()
