@@ -1,12 +1,14 @@
 """Services that create, resend, revoke and accept invitations."""
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
 from django.db import transaction
+from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,8 +25,12 @@ from marketplace.accounts.models import (
 
 log = logging.getLogger(__name__)
 
+DAY = timedelta(days=1)
 INVITATIONS_OPEN_MAX = 100
-"""Open invitations of one organisation at most, so that nobody sends spam in our name."""
+"""Open invitations of one organisation at most."""
+INVITATIONS_A_DAY_MAX = 200
+"""Made in a day by one organisation, or by one person for any, revoked ones too: nobody sends spam
+in our name."""
 INVITATION_SENDS_MAX = 10
 """Mails sent for one invitation at most."""
 
@@ -35,7 +41,7 @@ def invitation_create(
 ) -> Invitation:
     """Invite an address to join, by mail where mail is set up.
 
-    Raises ``ValidationError`` for a member, an address already invited, or too many open ones.
+    Raises ``ValidationError`` for a member, an address already invited, or too many of them.
     """
     Organisation.objects.select_for_update().get(pk=organisation.pk)
     email = User.objects.normalize_email(email.strip())
@@ -55,6 +61,15 @@ def invitation_create(
         raise ValidationError(
             _("No more than %(n)d invitations may be open at once: revoke some first.")
             % {"n": INVITATIONS_OPEN_MAX}
+        )
+    made = Q(organisation=organisation)
+    if invited_by is not None:
+        made |= Q(invited_by=invited_by)
+    lately = Invitation.objects.filter(made, created_at__gt=timezone.now() - DAY)
+    if lately.count() >= INVITATIONS_A_DAY_MAX:
+        raise ValidationError(
+            _("No more than %(n)d invitations a day: go on tomorrow.")
+            % {"n": INVITATIONS_A_DAY_MAX}
         )
     invitation = Invitation(
         organisation=organisation,

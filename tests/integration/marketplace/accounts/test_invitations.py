@@ -157,3 +157,25 @@ def test_an_invitation_ends_with_the_right_to_make_it(shop: Shop, person: User) 
     assert open_ones() == theirs
     other.delete()
     assert open_ones() == set()
+
+
+def test_revoking_sends_no_more_invitations_than_a_day_has(
+    with_mail: None, shop: Shop, person: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "INVITATIONS_A_DAY_MAX", 2)
+
+    def ask(organisation: Organisation, by: User | None) -> Invitation:
+        return invitation_create(
+            organisation=organisation, email="a@example.com", role=Role.VIEWER, invited_by=by
+        )
+
+    for _ in range(2):
+        services.invitation_revoke(invitation=ask(shop.organisation, shop.owner))
+    elsewhere = organisation_create(name="Other", slug="other", owner=shop.owner)
+    for organisation, by in ((shop.organisation, person), (elsewhere, shop.owner)):
+        with pytest.raises(ValidationError, match="No more than 2 invitations a day"):
+            ask(organisation, by)
+    assert len(mail.outbox) == 2
+    ask(elsewhere, person)
+    Invitation.objects.update(created_at=timezone.now() - timedelta(days=1))
+    ask(shop.organisation, shop.owner)
