@@ -46,8 +46,14 @@ class AccountAdapter(DefaultAccountAdapter):
         return response
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """With an open invitation one can sign up even where sign-up is closed."""
-        return settings.WAYPOST_SIGN_UP_OPEN or invitation_waiting(request) is not None
+        """With an open invitation its address can sign up even where sign-up is closed."""
+        if settings.WAYPOST_SIGN_UP_OPEN:
+            return True
+        invitation = invitation_waiting(request)
+        if invitation is None:
+            return False
+        given = request.POST.get("email", "").strip().lower()
+        return request.method != "POST" or given == invitation.email.lower()
 
     def is_safe_url(self, url: str) -> bool:
         """Whether ``next`` stays on the site's public address: no other port or alias will do."""

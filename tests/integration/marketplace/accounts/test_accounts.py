@@ -100,7 +100,10 @@ def test_sign_up_can_be_by_invitation_only(without_mail: None, settings: Any, sh
         organisation=shop.organisation, email="new@example.com", role=Role.VIEWER, invited_by=None
     )
     invited.get(f"/invitations/{invitation_token(asked)}")
-    sign_up(invited)
+    sign_up(invited, "another@example.com")
+    assert not User.objects.filter(email="another@example.com").exists()
+    assert invited.get("/signup/").status_code == 200
+    sign_up(invited, " New@example.com")
     assert User.objects.filter(email="new@example.com").exists()
 
 
