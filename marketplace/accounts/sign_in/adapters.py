@@ -5,10 +5,12 @@ from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailConfirmation
+from allauth.account.utils import passthrough_next_redirect_url
 from allauth.core.internal import ratelimit
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -56,8 +58,11 @@ class AccountAdapter(DefaultAccountAdapter):
         return request.method != "POST" or given == invitation.email.lower()
 
     def is_safe_url(self, url: str) -> bool:
-        """Whether ``next`` stays on the site's public address: no other port or alias will do."""
-        return url_has_allowed_host_and_scheme(
+        """Whether ``next`` stays on the site's public address: no other port or alias will do.
+
+        A path begins with a slash: Django's ``redirect`` takes other texts for names of views.
+        """
+        return url.startswith(("/", "http://", "https://")) and url_has_allowed_host_and_scheme(
             url,
             allowed_hosts={urlsplit(settings.WAYPOST_PUBLIC_URL).netloc},
             require_https=settings.WAYPOST_PUBLIC_URL.startswith("https:"),
@@ -70,8 +75,12 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_email_confirmation_url(
         self, request: HttpRequest, emailconfirmation: EmailConfirmation
     ) -> str:
-        """The link at the site's public address, as above."""
-        return _at_home(super().get_email_confirmation_url(request, emailconfirmation))
+        """The link at the site's public address, as above, with the page that one came for.
+
+        The session knows that too, but people open their mail in another browser as well.
+        """
+        url = _at_home(super().get_email_confirmation_url(request, emailconfirmation))
+        return passthrough_next_redirect_url(request, url, REDIRECT_FIELD_NAME)
 
 
 def _login(credentials: dict[str, Any]) -> str:

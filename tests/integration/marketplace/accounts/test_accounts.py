@@ -93,6 +93,30 @@ def test_sign_up_can_be_by_invitation_only(without_mail: None, settings: Any, sh
     settings.WAYPOST_SIGN_UP_OPEN = False
     closed = Client()
     sign_up(closed)
+def test_the_page_that_one_came_for_is_next_in_another_browser_too(with_mail: None) -> None:
+    sign_up(Client(), next="/auth?client_id=Tool&scope=inference")
+    (link,) = re.findall(r"http://\S+", mail.outbox[0].body)
+    phone = Client()
+    page = phone.get(link.removeprefix("http://127.0.0.1:8000"))
+    asked = page.context["redirect_field_value"]
+    assert page.context["redirect_field"] in page.content.decode()
+    answer = phone.post(link_in(mail.outbox[0].body), {"next": asked})
+    assert answer.headers["Location"] == "/auth?client_id=Tool&scope=inference"
+    # It is proved; one signs in there with the password, and comes back to that page.
+    assert not is_signed_in(phone)
+    assert sign_in(phone, "new@example.com") == 302
+    sign_up(Client(), "newer@example.com", next="https://elsewhere.example/")
+    assert "elsewhere" not in mail.outbox[-1].body
+
+
+@pytest.mark.parametrize("name", ["key", "models", "call"])
+def test_next_is_no_name_of_a_view(without_mail: None, name: str) -> None:
+    client = Client()
+    sign_up(client)
+    made = client.post(f"/welcome?next={name}", {"name": "Mine"})
+    assert made.headers["Location"] == "/start"
+
+
     assert User.objects.count() == 1
     assert b"/signup/" not in closed.get("/login/").content
     invited = Client()
