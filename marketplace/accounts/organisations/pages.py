@@ -240,7 +240,8 @@ def welcome(request: HttpRequest) -> HttpResponse:
     """
     waiting = invitation_waiting(request)
     if request.method != "POST" and waiting is not None:
-        return redirect("invitation", request.session[INVITATION_KEY])
+        # Once: it may be for another address, or not be wanted.
+        return redirect("invitation", request.session.pop(INVITATION_KEY))
     person = _person(request)
     form = OrganisationForm(request.POST or None, initial={"name": _suggested_name(person)})
     if request.method == "POST" and form.is_valid():

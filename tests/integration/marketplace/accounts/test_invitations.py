@@ -179,3 +179,18 @@ def test_revoking_sends_no_more_invitations_than_a_day_has(
     ask(elsewhere, person)
     Invitation.objects.update(created_at=timezone.now() - timedelta(days=1))
     ask(shop.organisation, shop.owner)
+
+
+def test_an_invitation_for_another_address_leaves_the_welcome_page_open(
+    shop: Shop, person: User
+) -> None:
+    asked = invitation_create(
+        organisation=shop.organisation, email="b@example.com", role=Role.VIEWER, invited_by=None
+    )
+    path = f"/invitations/{invitation_token(asked)}"
+    client = Client()
+    client.get(path)
+    sign_in(client, person.email)
+    assert client.get("/welcome").headers["Location"] == path
+    assert b"signed in as ana@example.com" in client.get(path).content
+    assert client.get("/welcome").status_code == 200
