@@ -6,7 +6,7 @@ from http import HTTPStatus
 import msgspec
 import stripe
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, RawPostDataException
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -45,7 +45,13 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
         verdict = event_receive(
             event=msgspec.json.decode(request.body, type=Event), now=timezone.now()
         )
-    except (stripe.SignatureVerificationError, UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (
+        stripe.SignatureVerificationError,
+        UnicodeDecodeError,
+        msgspec.DecodeError,
+        # A form of several parts, which was read already.
+        RawPostDataException,
+    ) as error:
         log.warning("stripe: an event was refused: %s", error)
         return HttpResponse("not an event of Stripe's", status=HTTPStatus.BAD_REQUEST)
     except PaymentMismatch:

@@ -347,3 +347,5 @@ def test_the_page_speaks_portuguese(shop: Shop) -> None:
     page = signed_in(shop.owner).get(link(), headers={"accept-language": "pt-br"})
     assert "tool.example pede uma chave" in page.content.decode()
     assert "tem então 5 minutos" in page.content.decode()
+    parts = Client().post("/api/v1/auth/keys", {"code": "x", "code_verifier": VERIFIER})
+    assert (parts.status_code, parts.json()["error"]["type"]) == (400, "invalid_request")
