@@ -70,7 +70,7 @@ def search(text: str) -> list[Hit]:
     A pasted key is looked up by its digest and not stored; its last four characters match too.
     """
     text = text.strip()[:QUERY_CHARACTERS]
-    if text.startswith(KEY_PREFIX) and "…" not in text:
+    if text.startswith(f"{KEY_PREFIX}_") and "…" not in text:
         digest = digest_key(text, settings.WAYPOST_KEY_PEPPER)
         return _keys(Q(digest=digest))
     if len(text) < CHARACTERS_MIN:

@@ -55,7 +55,7 @@ def search(
     A whole key is looked up by its digest. A call is found by its id alone.
     """
     text = text.strip()[:QUERY_CHARACTERS]
-    if text.startswith(KEY_PREFIX) and "…" not in text:
+    if text.startswith(f"{KEY_PREFIX}_") and "…" not in text:
         digest = digest_key(text, settings.WAYPOST_KEY_PEPPER)
         return _kinds((_("Keys"), _keys(organisation, Q(digest=digest))))
     if (request_id := _uuid(text)) is not None:

@@ -34,6 +34,8 @@ def test_a_member_finds_pages_models_keys_and_calls(shop: Shop, owner: Client) -
     row, key = api_key_create(
         organisation=shop.organisation, created_by=shop.owner, name="nightly scorer"
     )
+    named, _ = api_key_create(organisation=shop.organisation, name="wp-blog")
+    assert found(owner, "wp-blog")["Keys"] == [f"/keys#key-{named.pk}"]
     assert found(owner, "usage")["Pages"] == ["/usage"]
     assert found(owner, "author/sl")["Models"] == ["/models/author/slug"]
     here = [f"/keys#key-{row.pk}"]

@@ -9,6 +9,7 @@ from django.db import DatabaseError, transaction
 from django.test import Client
 from django.utils import translation
 
+from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.credit.services import credit_request
 from marketplace.billing.models import StaffTransfer
@@ -30,9 +31,11 @@ def _english() -> None:
 def test_a_customer_is_found_by_what_they_can_tell(shop: Shop) -> None:
     row, key = api_key_create(organisation=shop.organisation, name="checkout")
     call = settled_call(shop)
+    User.objects.create_user("wp@example.com")
     for text, kind in (
         ("acm", "organisation"),
         ("OWNER@", "person"),
+        ("wp@", "person"),
         (key, "key"),
         (key[-4:], "key"),
         (str(call), "call"),
