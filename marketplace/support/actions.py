@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from marketplace.accounts.access import staff_required
-from marketplace.accounts.models import Organisation, User
+from marketplace.accounts.models import LIMIT_FIELDS, Organisation, User
 from marketplace.accounts.services import api_key_revoke
 from marketplace.billing.credit.forms import CreditGrantForm
 from marketplace.billing.payments.books.money import nano_of_cents
@@ -65,7 +65,8 @@ def limits(request: HttpRequest, slug: str) -> HttpResponse:
         row.refresh_from_db()
         return organisation_page(request, row, CreditGrantForm(), limits_form=form, status=422)
     with transaction.atomic():
-        form.save()
+        # Nothing else: its admins may have changed the rest meanwhile.
+        form.save(commit=False).save(update_fields=LIMIT_FIELDS)
         catalog_changed.send(None)
     messages.success(request, _("The limits are saved."))
     return redirect("support-organisation", slug)

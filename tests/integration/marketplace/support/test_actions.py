@@ -8,8 +8,10 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
+from marketplace.accounts.models import Organisation
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.models import Payment, Payout, Refund
+from marketplace.support.forms import LimitsForm
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
 
@@ -116,3 +118,18 @@ def test_they_are_for_staff_and_of_this_customer(staff: Client, owner: Client, s
     assert {owner.post(f"/support/acme/{act}").status_code for act in acts} == {403}
     # Its provider belongs to nobody.
     assert staff.post("/support/acme/providers/northyard/payout").status_code == 404
+
+
+def test_limits_leave_alone_what_the_customer_changes_meanwhile(
+    staff: Client, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_valid = LimitsForm.is_valid
+
+    def meanwhile(form: LimitsForm) -> bool:
+        Organisation.objects.filter(pk=shop.organisation.pk).update(masks=["email"])
+        return is_valid(form)
+
+    monkeypatch.setattr(LimitsForm, "is_valid", meanwhile)
+    assert staff.post("/support/acme/limits", {"calls_at_once": "7"}).status_code == 302
+    row = Organisation.objects.get(pk=shop.organisation.pk)
+    assert (row.calls_at_once, row.masks) == (7, ["email"])
