@@ -11,6 +11,8 @@ from marketplace.catalog.models import AIModel
 from router.domain.catalog import OWN_MARK
 
 MODELS_ALLOWED_MAX = 100
+NAME_MAX = 120
+"""As the column has it: names of organisations' own models are not looked up."""
 
 
 def models_allowed_check(names: Iterable[str], *, before: Iterable[str] = ()) -> list[str]:
@@ -23,6 +25,8 @@ def models_allowed_check(names: Iterable[str], *, before: Iterable[str] = ()) ->
         raise ValidationError(
             _("At most %(n)s models: leave it empty to allow all.") % {"n": MODELS_ALLOWED_MAX}
         )
+    if any(len(name) > NAME_MAX for name in wanted):
+        raise ValidationError(_("A model's name has at most %(n)s characters.") % {"n": NAME_MAX})
     new = {name for name in wanted if not name.startswith(OWN_MARK)} - set(before)
     known = set(AIModel.objects.filter(name__in=new).values_list("name", flat=True))
     if unknown := sorted(new - known):

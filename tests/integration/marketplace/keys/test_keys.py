@@ -62,6 +62,7 @@ def test_a_key_is_made_with_models_and_an_expiry(shop: Shop) -> None:
         ({"models_allowed": "author/gone"}, "There is no model author/gone"),
         ({"expires_at": "2001-01-01T00:00"}, "This time has passed"),
         ({"scopes": ["root"]}, "not one of the available choices"),
+        ({"models_allowed": f"~acme/{'x' * 120}"}, "has at most 120 characters"),
     ],
 )
 def test_what_is_wrong_with_a_new_key_is_said(
