@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -31,6 +33,8 @@ from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 RULES_GIVEN = "rules-TOTAL_FORMS"
+ROWS_PER_PAGE = 100
+ID_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,10 @@ def _keys_page(
     request: HttpRequest, organisation: Organisation, form: KeyForm, status: int = 200
 ) -> HttpResponse:
     allowed = {permission: may(request.user, organisation, permission) for permission in Permission}
-    listed = list(organisation.api_keys.select_related("created_by", "budget", "consent"))
+    rows = organisation.api_keys.order_by("-id")
+    shown = rows.select_related("created_by", "budget", "consent")
+    page = Paginator(shown, ROWS_PER_PAGE).get_page(_page_of(request, rows))
+    listed = list(page.object_list)
     budgets = _budgets(listed)
     context = {
         "form": form,
@@ -187,4 +194,13 @@ def _keys_page(
     }
     response = render(request, "accounts/keys.html", context, status=status)
     response.headers["Cache-Control"] = "no-store"
+        "page": page,
     return response
+
+
+def _page_of(request: HttpRequest, rows: QuerySet[ApiKey]) -> str | int:
+    """The page asked for, or that of a key (``?key=``), newest first."""
+    key = request.GET.get("key", "")
+    if "page" in request.GET or not key.isdecimal() or len(key) > ID_DIGITS:
+        return request.GET.get("page", 1)
+    return rows.filter(pk__gt=key).count() // ROWS_PER_PAGE + 1

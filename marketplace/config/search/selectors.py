@@ -113,7 +113,7 @@ def _keys(organisation: Organisation | None, which: Q) -> list[Hit]:
         return []
     page = reverse("keys")
     rows = organisation.api_keys.filter(which)[:HITS_MAX]
-    return [Hit(row.name, f"{page}#key-{row.pk}", row.masked) for row in rows]
+    return [Hit(row.name, f"{page}?key={row.pk}#key-{row.pk}", row.masked) for row in rows]
 
 
 def _calls(request_id: UUID, organisation: Organisation | None, *, is_staff: bool) -> list[Hit]:

@@ -35,10 +35,10 @@ def test_a_member_finds_pages_models_keys_and_calls(shop: Shop, owner: Client) -
         organisation=shop.organisation, created_by=shop.owner, name="nightly scorer"
     )
     named, _ = api_key_create(organisation=shop.organisation, name="wp-blog")
-    assert found(owner, "wp-blog")["Keys"] == [f"/keys#key-{named.pk}"]
+    assert found(owner, "wp-blog")["Keys"] == [f"/keys?key={named.pk}#key-{named.pk}"]
     assert found(owner, "usage")["Pages"] == ["/usage"]
     assert found(owner, "author/sl")["Models"] == ["/models/author/slug"]
-    here = [f"/keys#key-{row.pk}"]
+    here = [f"/keys?key={row.pk}#key-{row.pk}"]
     for text in ("scorer", key[-4:], key):
         assert found(owner, text)["Keys"] == here
     call_id = settled_call(shop)

@@ -14,6 +14,7 @@ from marketplace.accounts.models import ApiKey, Membership, Role, User
 from marketplace.accounts.services import api_key_create, api_key_revoke, organisation_create
 from marketplace.billing.budgets.services import budget_set
 from marketplace.billing.models import Budget, Window
+from marketplace.keys import pages
 from marketplace.keys.forms import MINUTES
 from marketplace.keys.rotation import OVERLAP_MAX, api_key_rotate
 from marketplace.keys.rules import MODELS_ALLOWED_MAX, models_allowed_check
@@ -60,9 +61,9 @@ def test_a_key_is_made_with_models_and_an_expiry(shop: Shop) -> None:
     ("values", "said"),
     [
         ({"models_allowed": "author/gone"}, "There is no model author/gone"),
+        ({"models_allowed": f"~acme/{'x' * 120}"}, "has at most 120 characters"),
         ({"expires_at": "2001-01-01T00:00"}, "This time has passed"),
         ({"scopes": ["root"]}, "not one of the available choices"),
-        ({"models_allowed": f"~acme/{'x' * 120}"}, "has at most 120 characters"),
     ],
 )
 def test_what_is_wrong_with_a_new_key_is_said(
@@ -72,6 +73,23 @@ def test_what_is_wrong_with_a_new_key_is_said(
     assert answer.status_code == 422
     assert said in answer.content.decode()
     assert not shop.organisation.api_keys.exists()
+
+
+def test_keys_are_paged_and_a_link_to_one_finds_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "ROWS_PER_PAGE", 2)
+    rows = [made_key(shop) for _ in range(5)]
+    client = signed_in(shop.owner)
+
+    def shown(query: str = "") -> list[int]:
+        return [row.key.pk for row in client.get(f"/keys{query}").context["rows"]]
+
+    assert shown() == [rows[4].pk, rows[3].pk]
+    assert shown(f"?key={rows[2].pk}") == [rows[2].pk, rows[1].pk]
+    assert shown(f"?key={rows[2].pk}&page=3") == [rows[0].pk]
+    for wrong in ("?key=x", f"?key={'9' * 40}", "?key=²", "?page=x"):
+        assert shown(wrong) == shown()
 
 
 def test_the_api_refuses_the_same(shop: Shop) -> None:
