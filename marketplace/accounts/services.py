@@ -28,6 +28,11 @@ from marketplace.accounts.signals import organisation_founded
 from marketplace.shared.signals import catalog_changed
 from router.domain.keys import SessionClaims, compose_key, digest_key, mask_key, sign_session
 
+KEYS_MAX = 1_000
+"""Keys of one organisation that are not revoked: routers hold all of them, expired ones too."""
+ORGANISATIONS_MAX = 50
+"""Organisations that one person founds and still owns."""
+
 
 @transaction.atomic
 def organisation_create(*, name: str, slug: str, owner: User) -> Organisation:
@@ -41,7 +46,14 @@ def organisation_create(*, name: str, slug: str, owner: User) -> Organisation:
 
 @transaction.atomic
 def organisation_found(*, name: str, slug: str, owner: User) -> Organisation:
-    """Create an organisation for a person; a founder's first one gets the trial credit."""
+    """Create an organisation for a person; a founder's first one gets the trial credit.
+
+    ``ValidationError`` for who owns `ORGANISATIONS_MAX` already.
+    """
+    if owner.memberships.filter(role=Role.OWNER).count() >= ORGANISATIONS_MAX:
+        raise ValidationError(
+            _("You own %(n)s organisations already: use one of them.") % {"n": ORGANISATIONS_MAX}
+        )
     organisation = organisation_create(name=name, slug=slug, owner=owner)
     organisation_founded.send(None, organisation=organisation, founder=owner)
     return organisation
@@ -202,8 +214,9 @@ def api_key_register(
     **others: int | str | bool | None,
 ) -> ApiKey:
     """Store the digest of a given key and publish it. ``others`` are `LIMIT_FIELDS` and
-    `GUARD_FIELDS`.
+    `GUARD_FIELDS`. ``ValidationError`` where there are `KEYS_MAX`.
     """
+    api_key_room_check(organisation)
     row = ApiKey(
         organisation=organisation,
         name=name,
@@ -221,6 +234,15 @@ def api_key_register(
     row.save()
     catalog_changed.send(None)
     return row
+
+
+def api_key_room_check(organisation: Organisation) -> None:
+    """ValidationError for an organisation that has as many keys as it may."""
+    if organisation.api_keys.filter(disabled_at=None).count() >= KEYS_MAX:
+        raise ValidationError(
+            _("There are %(n)s keys already: revoke those that nobody needs, expired ones too.")
+            % {"n": KEYS_MAX}
+        )
 
 
 @transaction.atomic

@@ -63,13 +63,17 @@ def key_create(request: HttpRequest, organisation: Organisation) -> HttpResponse
         return _keys_page(request, organisation, form, status=422)
     if Scope.MANAGEMENT in form.cleaned_data["scopes"]:
         demand(request, organisation, Permission.MANAGEMENT_KEYS)
-    with transaction.atomic():
-        row, key = api_key_create(
-            organisation=organisation,
-            created_by=request.user,  # type: ignore[arg-type] # login_required
-            **form.key_fields,
-        )
-        form.put(organisation=organisation, key=row)
+    try:
+        with transaction.atomic():
+            row, key = api_key_create(
+                organisation=organisation,
+                created_by=request.user,  # type: ignore[arg-type] # login_required
+                **form.key_fields,
+            )
+            form.put(organisation=organisation, key=row)
+    except ValidationError as refused:
+        form.add_error("name", refused.messages)
+        return _keys_page(request, organisation, form, status=422)
     new_key_keep(request, key)
     return redirect("keys")
 
@@ -127,13 +131,17 @@ def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) ->
     row = _changeable(request, organisation, key_id)
     form = RotationForm(request.POST or None)
     if form.is_bound and form.is_valid() and row.status == "active":
-        _new, made = api_key_rotate(
-            api_key=row,
-            overlap=form.overlap,
-            created_by=request.user,  # type: ignore[arg-type] # login_required
-        )
-        new_key_keep(request, made)
-        return redirect("keys")
+        try:
+            _new, made = api_key_rotate(
+                api_key=row,
+                overlap=form.overlap,
+                created_by=request.user,  # type: ignore[arg-type] # login_required
+            )
+        except ValidationError as refused:
+            form.add_error("overlap_hours", refused.messages)
+        else:
+            new_key_keep(request, made)
+            return redirect("keys")
     context = {"key": row, "form": form}
     status = 422 if form.is_bound else 200
     return render(request, "accounts/key_rotate.html", context, status=status)
@@ -186,6 +194,7 @@ def _keys_page(
     budgets = _budgets(listed)
     context = {
         "form": form,
+        "page": page,
         "rows": [KeyRow(row, budgets.get(row.pk), allowed[permission_over(row)]) for row in listed],
         "new_key": new_key_take(request),
         "router_url": settings.WAYPOST_ROUTER_URL,
@@ -194,7 +203,6 @@ def _keys_page(
     }
     response = render(request, "accounts/keys.html", context, status=status)
     response.headers["Cache-Control"] = "no-store"
-        "page": page,
     return response
 
 

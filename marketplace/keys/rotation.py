@@ -25,7 +25,8 @@ def api_key_rotate(
 
     Returns the row and the key itself. The old one ends after ``overlap`` (at once for none), or
     at its own expiry if that is earlier. The new budget has the same limit and counts from now.
-    ValidationError for a key that is not active, or an overlap beyond `OVERLAP_MAX`.
+    ValidationError for a key that is not active, an overlap beyond `OVERLAP_MAX`, or where no
+    further key may be.
     """
     old = ApiKey.objects.select_for_update().get(pk=api_key.pk)
     if old.status != "active":
@@ -34,6 +35,8 @@ def api_key_rotate(
         raise ValidationError(
             {"overlap_hours": _("From 0 to %(n)s hours.") % {"n": OVERLAP_MAX // HOUR}}
         )
+    if not overlap:
+        api_key_revoke(api_key=old)
     row, key = api_key_create(
         organisation=old.organisation,
         name=old.name,
@@ -53,14 +56,7 @@ def api_key_rotate(
             limit_nano=budget.limit_nano,
             window=Window(budget.window),
         )
-    _end(old, overlap)
-    return row, key
-
-
-def _end(old: ApiKey, overlap: timedelta) -> None:
-    if not overlap:
-        api_key_revoke(api_key=old)
-        return
     end = timezone.now() + overlap
-    if old.expires_at is None or old.expires_at > end:
+    if overlap and (old.expires_at is None or old.expires_at > end):
         api_key_update(api_key=old, expires_at=end)
+    return row, key

@@ -268,8 +268,8 @@ def effects_of_leaving(membership: Membership) -> list[str]:
     """Sentences about what ends with a membership, and what stays."""
     organisation, user = membership.organisation, membership.user
     keys = organisation.api_keys.filter(created_by=user, disabled_at=None).count()
-    return [
     asked = organisation.invitations.filter(invited_by=user, accepted_at=None, revoked_at=None)
+    return [
         _(
             "Their pages, playground and API access end within two seconds; "
             "coming back takes a new invitation."
@@ -281,11 +281,10 @@ def effects_of_leaving(membership: Membership) -> list[str]:
             keys,
         )
         % {"n": keys},
-    ]
         *([_invitations_ended(asked.count())] if asked.exists() else []),
+    ]
 
 
-def _suggested_name(person: User) -> str:
 def _invitations_ended(n: int) -> str:
     return ngettext(
         "%(n)s invitation that they sent is revoked.",
@@ -294,6 +293,7 @@ def _invitations_ended(n: int) -> str:
     ) % {"n": n}
 
 
+def _suggested_name(person: User) -> str:
     return person.full_name or person.email.partition("@")[0]
 
 
@@ -338,14 +338,14 @@ def _page(
     return render(request, "accounts/organisation.html", context, status=code)
 
 
-def _grants() -> list[tuple[str, list[bool]]]:
-    return [
-        (str(WORDS[permission]), [role in GRANTS[permission] for role in Role])
-        for permission in Permission
-    ]
 def _invitation_row(invitation: Invitation, may_change: bool) -> InvitationRow:
     # Where there is no mail nobody proves an address: who has the link can take the role.
     handed_over = may_change and not settings.MAIL_ON and invitation.status == "open"
     return InvitationRow(invitation, may_change, invitation_url(invitation) if handed_over else "")
 
 
+def _grants() -> list[tuple[str, list[bool]]]:
+    return [
+        (str(WORDS[permission]), [role in GRANTS[permission] for role in Role])
+        for permission in Permission
+    ]

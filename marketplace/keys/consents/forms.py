@@ -8,6 +8,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import Organisation, Scope
+from marketplace.accounts.services import api_key_room_check
 from marketplace.billing.budgets.forms import BudgetForm
 from marketplace.billing.models import Window
 from marketplace.keys.consents.asked import Asked
@@ -49,6 +50,12 @@ class ConsentForm(BudgetForm):
         self.fields["scopes"].choices = [  # type: ignore[attr-defined]
             (scope.value, scope.label) for scope in Scope if scope in asked.scopes
         ]
+
+    def clean_organisation(self) -> Organisation:
+        """The organisation. ValidationError if it has as many keys as it may."""
+        organisation: Organisation = self.cleaned_data["organisation"]
+        api_key_room_check(organisation)
+        return organisation
 
     @property
     def agreed(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -88,7 +89,10 @@ def consent_exchange(
         if redirect_uri is not None and redirect_uri != consent.redirect_uri:
             raise ExchangeRefused("The redirect_uri is not the one that the code was sent to.")
         if consent.key is None:
-            return _key_made(consent)
+            try:
+                return _key_made(consent)
+            except ValidationError as error:
+                raise ExchangeRefused(" ".join(error.messages)) from error
         api_key_revoke(api_key=consent.key)
     raise ExchangeRefused("This code was exchanged before; the key that it gave is revoked now.")
 

@@ -4,6 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -51,12 +53,16 @@ def start(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 def key_make(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """Make another key for the page: the first one was shown once."""
     demand(request, organisation, Permission.KEYS)
-    _row, key = api_key_create(
-        organisation=organisation,
-        name=_("First steps"),
-        created_by=request.user,  # type: ignore[arg-type] # organisation_required
-    )
-    new_key_keep(request, key)
+    try:
+        _row, key = api_key_create(
+            organisation=organisation,
+            name=_("First steps"),
+            created_by=request.user,  # type: ignore[arg-type] # organisation_required
+        )
+    except ValidationError as refused:
+        messages.error(request, " ".join(refused.messages))
+    else:
+        new_key_keep(request, key)
     return redirect("start")
 
 

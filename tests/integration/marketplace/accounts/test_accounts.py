@@ -9,6 +9,7 @@ from allauth.mfa.models import Authenticator
 from django.core import mail
 from django.test import Client
 
+from marketplace.accounts import services
 from marketplace.accounts.invitations.services import invitation_create
 from marketplace.accounts.invitations.tokens import invitation_token
 from marketplace.accounts.models import ApiKey, Membership, Organisation, Role, User
@@ -59,6 +60,21 @@ def test_a_name_that_is_the_platforms_is_refused_by_the_form(without_mail: None)
     assert not Membership.objects.exists()
 
 
+def test_a_person_founds_so_many_organisations_and_no_more(
+    without_mail: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "ORGANISATIONS_MAX", 1)
+    client = Client()
+    sign_up(client)
+    client.post("/welcome", {"name": "One"})
+    refused = client.post("/welcome", {"name": "Two"})
+    assert refused.status_code == 422
+    assert "You own 1 organisations already" in refused.content.decode()
+    body = {"name": "Two", "slug": "two"}
+    assert client.post("/api/v1/organisations", body, "application/json").status_code == 400
+    assert Organisation.objects.count() == 1
+
+
 def test_with_mail_an_address_is_proved_first(with_mail: None) -> None:
     client = Client()
     assert sign_up(client) == 302
@@ -77,22 +93,6 @@ def test_the_page_that_one_came_for_is_next_after_the_proof(with_mail: None) -> 
     assert answer.headers["Location"] == "/auth?client_id=Tool"
 
 
-def test_an_address_that_is_taken_is_told_by_mail_only(with_mail: None, person: User) -> None:
-    assert sign_up(Client(), person.email) == 302
-    assert User.objects.count() == 1
-    assert "/password/reset/" in mail.outbox[0].body
-
-
-def test_a_weak_password_is_refused_with_a_word(without_mail: None) -> None:
-    page = Client().post("/signup/", {"email": "new@example.com", "password1": "12345"})
-    assert b'role="alert"' in page.content
-    assert not User.objects.exists()
-
-
-def test_sign_up_can_be_by_invitation_only(without_mail: None, settings: Any, shop: Shop) -> None:
-    settings.WAYPOST_SIGN_UP_OPEN = False
-    closed = Client()
-    sign_up(closed)
 def test_the_page_that_one_came_for_is_next_in_another_browser_too(with_mail: None) -> None:
     sign_up(Client(), next="/auth?client_id=Tool&scope=inference")
     (link,) = re.findall(r"http://\S+", mail.outbox[0].body)
@@ -117,6 +117,22 @@ def test_next_is_no_name_of_a_view(without_mail: None, name: str) -> None:
     assert made.headers["Location"] == "/start"
 
 
+def test_an_address_that_is_taken_is_told_by_mail_only(with_mail: None, person: User) -> None:
+    assert sign_up(Client(), person.email) == 302
+    assert User.objects.count() == 1
+    assert "/password/reset/" in mail.outbox[0].body
+
+
+def test_a_weak_password_is_refused_with_a_word(without_mail: None) -> None:
+    page = Client().post("/signup/", {"email": "new@example.com", "password1": "12345"})
+    assert b'role="alert"' in page.content
+    assert not User.objects.exists()
+
+
+def test_sign_up_can_be_by_invitation_only(without_mail: None, settings: Any, shop: Shop) -> None:
+    settings.WAYPOST_SIGN_UP_OPEN = False
+    closed = Client()
+    sign_up(closed)
     assert User.objects.count() == 1
     assert b"/signup/" not in closed.get("/login/").content
     invited = Client()

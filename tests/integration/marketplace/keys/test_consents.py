@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from oauthlib.oauth2 import WebApplicationClient
 
+from marketplace.accounts import services
 from marketplace.accounts.models import ApiKey, Membership, Role, User
 from marketplace.accounts.services import organisation_create
 from marketplace.audit.models import AuditEntry
@@ -287,6 +288,18 @@ def test_roles_give_no_more_than_on_the_page_of_keys(
     assert Consent.objects.exists() == (status == 303)
 
 
+def test_where_no_further_key_may_be_that_is_said(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = signed_in(shop.owner)
+    code = answered(client)["code"][0]
+    monkeypatch.setattr(services, "KEYS_MAX", 0)
+    answer = client.post(link(), AGREED)
+    assert answer.status_code == 422
+    assert "revoke those that nobody needs" in answer.content.decode()
+    assert refusal(exchanged(code)) == (400, "invalid_grant")
+
+
 def test_nobody_gives_more_than_was_asked_for(shop: Shop) -> None:
     answer = signed_in(shop.owner).post(link(), {**AGREED, "scopes": ["management"]})
     assert answer.status_code == 422
@@ -339,6 +352,8 @@ def test_a_tool_in_a_browser_may_exchange_from_its_own_page(shop: Shop) -> None:
 def test_a_body_that_is_none_is_a_bad_request(shop: Shop, body: str) -> None:
     answer = Client().post("/api/v1/auth/keys", body, "application/json")
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request")
+    parts = Client().post("/api/v1/auth/keys", {"code": "x", "code_verifier": VERIFIER})
+    assert (parts.status_code, parts.json()["error"]["type"]) == (400, "invalid_request")
     other = Client().post("/api/v1/auth/token", {"grant_type": "password", "code": "x"})
     assert (other.status_code, other.json()["error"]) == (400, "unsupported_grant_type")
 
@@ -347,5 +362,3 @@ def test_the_page_speaks_portuguese(shop: Shop) -> None:
     page = signed_in(shop.owner).get(link(), headers={"accept-language": "pt-br"})
     assert "tool.example pede uma chave" in page.content.decode()
     assert "tem então 5 minutos" in page.content.decode()
-    parts = Client().post("/api/v1/auth/keys", {"code": "x", "code_verifier": VERIFIER})
-    assert (parts.status_code, parts.json()["error"]["type"]) == (400, "invalid_request")

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
+from marketplace.accounts import services
 from marketplace.accounts.models import ApiKey, Membership, Role, User
 from marketplace.accounts.services import api_key_create, api_key_revoke, organisation_create
 from marketplace.billing.budgets.services import budget_set
@@ -73,6 +74,28 @@ def test_what_is_wrong_with_a_new_key_is_said(
     assert answer.status_code == 422
     assert said in answer.content.decode()
     assert not shop.organisation.api_keys.exists()
+
+
+def test_an_organisation_has_so_many_keys_and_no_more(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "KEYS_MAX", 1)
+    row = made_key(shop)
+    client = signed_in(shop.owner)
+    full = "There are 1 keys already"
+    for path, sent in (
+        ("/keys/create", form()),
+        (f"/keys/{row.pk}/rotate", {"overlap_hours": "1"}),
+    ):
+        answer = client.post(path, sent)
+        assert answer.status_code == 422
+        assert full in answer.content.decode()
+    assert full in client.post("/start/key", follow=True).content.decode()
+    body = {"organisation": "acme", "name": "k"}
+    assert client.post("/api/v1/keys", body, "application/json").status_code == 400
+    # What leaked is replaced all the same, and what is revoked makes room.
+    assert client.post(f"/keys/{row.pk}/rotate", {"overlap_hours": "0"}).status_code == 302
+    assert [key.status for key in shop.organisation.api_keys.all()] == ["active", "revoked"]
 
 
 def test_keys_are_paged_and_a_link_to_one_finds_it(
