@@ -10,6 +10,7 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from marketplace.accounts.models import Organisation
+from marketplace.batches.files import services
 from marketplace.batches.files.services import (
     STRAY_AFTER,
     FileRefused,
@@ -17,7 +18,7 @@ from marketplace.batches.files.services import (
     files_storage,
 )
 from marketplace.batches.models import File
-from marketplace.batches.tasks import clear_strays
+from marketplace.batches.tasks import clear_strays, expire_files
 from tests.integration.marketplace.batches.desk import chat_lines, uploaded
 from tests.integration.marketplace.locks import meanwhile
 from tests.integration.marketplace.shop import Shop
@@ -45,6 +46,18 @@ def test_two_uploads_at_once_do_not_pass_the_quota_together(
     assert codes == ["files_quota_exceeded"]
     assert File.objects.get() == first
     assert kept(files_folder) == {first.stored_as}
+
+
+def test_all_that_has_expired_goes(
+    shop: Shop, files_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "EXPIRED_AT_ONCE", 2)
+    for _ in range(5):
+        uploaded(shop, CONTENT)
+    left = uploaded(shop, CONTENT)
+    File.objects.exclude(pk=left.pk).update(expires_at=timezone.now())
+    assert expire_files() == 5
+    assert File.objects.get() == left
 
 
 def test_bytes_that_no_file_has_go_after_a_day(shop: Shop, files_folder: Path) -> None:
