@@ -18,13 +18,12 @@ def entries_all() -> QuerySet[AuditEntry]:
 
 def entries_about(user: User) -> QuerySet[AuditEntry]:
     """Changes to a person's own account, by themselves or by staff."""
-    mine = Q(actor=user) | Q(
-        content_type__app_label="accounts", content_type__model="user", object_id=user.pk
-    )
-    own = Q(content_type__app_label__in=["account", "mfa", "socialaccount"]) | Q(
-        content_type__app_label="accounts", content_type__model="user"
-    )
-    return _rows().filter(mine & own, organisation=None)
+    person = Q(content_type__app_label="accounts", content_type__model="user", object_id=user.pk)
+    ways_in = Q(content_type__app_label__in=["account", "mfa", "socialaccount"])
+    # An entry says whose it is where it is made or deleted; what is changed, its person changes.
+    theirs = Q(changes__user__contains=[user.pk])
+    own = Q(actor=user) & ~Q(changes__has_key="user")
+    return _rows().filter(person | ways_in & (theirs | own), organisation=None)
 
 
 def _rows() -> QuerySet[AuditEntry]:

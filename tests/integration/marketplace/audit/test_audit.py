@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, models, transaction
@@ -133,6 +135,27 @@ def test_entries_outlive_whom_they_name(owner: Client, shop: Shop) -> None:
     )
     assert entry.actor_name == "ana@example.com"
     owner.get("/audit-log")
+
+
+def test_a_person_is_told_what_staff_changed_and_staff_are_not_told_it_of_themselves() -> None:
+    ana = User.objects.create_user("ana@example.com")
+    root = User.objects.create_superuser("root@example.com")
+    theirs = signed_in(ana)
+    for person in (ana, root):
+        TOTP.activate(person, generate_totp_secret())
+    second = Authenticator.objects.get(user=ana)
+    staff = signed_in(root)
+    gone = staff.post(f"/admin/mfa/authenticator/{second.pk}/delete/", {"post": "yes"})
+    assert gone.status_code == 302
+    theirs.post("/settings/profile", {"full_name": "Ana"})
+
+    def told(client: Client) -> list[tuple[str, int, str]]:
+        page = client.get("/settings").context["entries"]
+        return [(row.content_type.model, row.action, row.actor_name) for row in page]
+
+    deleted = ("authenticator", AuditEntry.Action.DELETE, root.email)
+    assert told(theirs)[:2] == [("user", AuditEntry.Action.UPDATE, ana.email), deleted]
+    assert deleted not in told(staff)
 
 
 @pytest.mark.parametrize("role", Role)
