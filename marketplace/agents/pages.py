@@ -24,6 +24,7 @@ from marketplace.catalog.models import Pool
 from marketplace.endpoints.models import OwnEndpoint
 from marketplace.endpoints.selectors import own_endpoints_of
 from marketplace.shared.confirming import confirmation, is_confirmed
+from marketplace.shared.shown_once import secret_keep, secret_take
 
 NEW_TOKEN = "new_worker_token"  # noqa: S105  # a session key
 """Session key that holds a new token for the one page view that shows it."""
@@ -131,14 +132,13 @@ def _hosts(request: HttpRequest, page: Page) -> HttpResponse:
             endpoint=page.endpoint,
             created_by=request.user,  # type: ignore[arg-type]  # login_required
         )
-        request.session[NEW_TOKEN] = [page.url, token]
+        secret_keep(request, f"{NEW_TOKEN}:{page.url}", token)
         return redirect(page.url)
-    of_page, token = request.session.pop(NEW_TOKEN, ("", ""))
     agents = page.agents.select_related("pool", "endpoint")
     context = {
         "pool": page.pool,
         "endpoint": page.endpoint,
-        "token": token if of_page == page.url else "",
+        "token": secret_take(request, f"{NEW_TOKEN}:{page.url}"),
         "hours": HOURS_DEFAULT,
         "marketplace": settings.WAYPOST_PUBLIC_URL,
         "agents": agents.prefetch_related("workers__worker", "workers__own_worker"),

@@ -74,7 +74,7 @@ def key_create(request: HttpRequest, organisation: Organisation) -> HttpResponse
     except ValidationError as refused:
         form.add_error("name", refused.messages)
         return _keys_page(request, organisation, form, status=422)
-    new_key_keep(request, key)
+    new_key_keep(request, organisation, key)
     return redirect("keys")
 
 
@@ -140,7 +140,7 @@ def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) ->
         except ValidationError as refused:
             form.add_error("overlap_hours", refused.messages)
         else:
-            new_key_keep(request, made)
+            new_key_keep(request, organisation, made)
             return redirect("keys")
     context = {"key": row, "form": form}
     status = 422 if form.is_bound else 200
@@ -196,7 +196,7 @@ def _keys_page(
         "form": form,
         "page": page,
         "rows": [KeyRow(row, budgets.get(row.pk), allowed[permission_over(row)]) for row in listed],
-        "new_key": new_key_take(request),
+        "new_key": new_key_take(request, organisation),
         "router_url": settings.WAYPOST_ROUTER_URL,
         "may_change": allowed[Permission.KEYS],
         "may_manage": allowed[Permission.MANAGEMENT_KEYS],

@@ -20,6 +20,7 @@ class Purpose(StrEnum):
     WEBHOOKS = "webhook secrets"
     SECOND_FACTORS = "second factors"
     ENDPOINTS = ENDPOINT_KEYS
+    SHOWN_ONCE = "shown once"
 
 
 def vault(purpose: Purpose) -> Vault:

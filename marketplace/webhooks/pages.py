@@ -18,6 +18,7 @@ from marketplace.accounts.models import Organisation
 from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.keys.forms import OVERLAPS
+from marketplace.shared.shown_once import secret_keep, secret_take
 from marketplace.webhooks.models import Delivery, DeliveryState
 from marketplace.webhooks.sending import headers_shown
 from marketplace.webhooks.services import delivery_resend, secret_rotate
@@ -60,11 +61,12 @@ def secret_make(request: HttpRequest, organisation: Organisation) -> HttpRespons
     form = SecretForm(request.POST)
     if not form.is_valid():
         return _page(request, organisation, form, status=422)
-    _row, request.session[NEW_SECRET] = secret_rotate(
+    _row, secret = secret_rotate(
         organisation=organisation,
         overlap=timedelta(hours=form.cleaned_data["overlap_hours"]),
         created_by=request.user,  # type: ignore[arg-type] # login_required
     )
+    secret_keep(request, f"{NEW_SECRET}:{organisation.pk}", secret)
     return redirect("webhooks")
 
 
@@ -105,7 +107,7 @@ def _page(
     context: dict[str, Any] = {
         "form": form,
         "secrets": lasting,
-        "new_secret": request.session.pop(NEW_SECRET, ""),
+        "new_secret": secret_take(request, f"{NEW_SECRET}:{organisation.pk}"),
         "may_change": may(request.user, organisation, Permission.KEYS),
         "page": Paginator(found, ROWS_PER_PAGE).get_page(request.GET.get("page")),
         "state": state,

@@ -257,7 +257,7 @@ def welcome(request: HttpRequest) -> HttpResponse:
             form.add_error("name", refused.messages)
         else:
             request.session[SESSION_KEY] = made.slug
-            new_key_keep(request, key)
+            new_key_keep(request, made, key)
             elsewhere = request.GET.get("next", "")
             return redirect(elsewhere if get_adapter().is_safe_url(elsewhere) else "start")
     status = 422 if form.is_bound else 200

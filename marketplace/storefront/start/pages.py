@@ -31,7 +31,7 @@ def start(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     listing = model_to_try()
     keys = organisation.api_keys.filter(disabled_at=None).order_by("-id")
     context = {
-        "new_key": new_key_take(request),
+        "new_key": new_key_take(request, organisation),
         "last_key": keys.first(),
         "may_make_keys": may(request.user, organisation, Permission.KEYS),
         "may_call": may(request.user, organisation, Permission.CALL),
@@ -62,7 +62,7 @@ def key_make(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     except ValidationError as refused:
         messages.error(request, " ".join(refused.messages))
     else:
-        new_key_keep(request, key)
+        new_key_keep(request, organisation, key)
     return redirect("start")
 
 
