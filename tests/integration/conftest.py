@@ -40,7 +40,7 @@ def llama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def triton_addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """One Triton's ``host:port`` by ``http`` and ``grpc``."""
-    home = tmp_path_factory.mktemp("triton")
+    home = tmp_path_factory.mktemp("a triton (1)")
     http, grpc, metrics = map(str, free_ports(3))
     words = ["workers.backends.triton", "--profile", "batched", "--home", str(home)]
     words += ["--http-port", http, "--grpc-port", grpc, "--metrics-port", metrics]
@@ -51,7 +51,7 @@ def triton_addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
 @pytest.fixture(scope="session")
 def counter_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The gRPC ``host:port`` of a Triton with a decoupled model, and its log."""
-    home = tmp_path_factory.mktemp("counter")
+    home = tmp_path_factory.mktemp("a counter (1)")
     http, grpc, metrics = map(str, free_ports(3))
     words = ["workers.backends.triton", "--repository", str(REPOSITORY), "--home", str(home)]
     words += ["--http-port", http, "--grpc-port", grpc, "--metrics-port", metrics]

@@ -44,15 +44,22 @@ def main() -> int:
             file=sys.stderr,
         )
         return UNAVAILABLE
-    home: Path = arguments.home.resolve()
-    models: Path = arguments.repository or home / "models"
     packages = server.parents[1]
     carried = packages / "nvidia_pytriton.libs"
+    given: Path | None = arguments.repository and arguments.repository.resolve()
+    models = Path("models" if given is None else "repository")
     try:
-        if arguments.repository is None:
+        arguments.home.mkdir(parents=True, exist_ok=True)
+        # The server starts a model's process by an unquoted line of a shell. From within the folder
+        # its paths are these words, whatever the folder is called.
+        os.chdir(arguments.home)
+        if given is None:
             write_repository(models, PROFILES[arguments.profile])
-        backends = prepare_backends(server, home / "backends", stub)
-        libraries = link_libpython(libpython, carried, home / "libraries")
+        else:
+            models.unlink(missing_ok=True)
+            models.symlink_to(given)
+        backends = prepare_backends(server, Path("backends"), stub)
+        libraries = link_libpython(libpython, carried, Path("libraries"))
     except (OSError, WeightsMissing) as error:
         print(f"Triton: {error}", file=sys.stderr)
         return 1
