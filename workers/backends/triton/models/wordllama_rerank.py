@@ -26,8 +26,9 @@ class TritonPythonModel:
             for name in ("QUERY", "DOCUMENT")
         )
         # A call has one query, repeated in each row.
-        distinct = sorted(set(queries))
-        rows = [distinct.index(query) for query in queries]
+        distinct = list(dict.fromkeys(queries))
+        places = {query: place for place, query in enumerate(distinct)}
+        rows = [places[query] for query in queries]
         asked, asked_tokens = self._vectors.embedded(distinct)
         vectors, tokens = self._vectors.embedded(documents)
         scores = (asked[rows] * vectors).sum(axis=1, keepdims=True).astype(np.float32)
