@@ -61,9 +61,13 @@ def hashed_vector(text: str) -> list[float]:
     return [x / length for x in raw]
 
 
-def shared_words(query: str, text: str) -> float:
-    """The share of the query's words that a text has, from 0 to 1."""
-    words = set(query.casefold().split())
+def words_of(query: str) -> frozenset[str]:
+    """What is looked for in each document."""
+    return frozenset(query.casefold().split())
+
+
+def shared_words(words: frozenset[str], text: str) -> float:
+    """The share of a query's words that a text has, from 0 to 1."""
     return len(words.intersection(text.casefold().split())) / len(words) if words else 0.0
 
 
@@ -136,10 +140,12 @@ def _embedding_outputs(call: Inference) -> list[dict[str, Any]]:
 def _ranking_outputs(call: Inference) -> list[dict[str, Any]]:
     texts = {tensor.name: [str(text) for text in tensor.data] for tensor in call.inputs}
     pairs = list(zip(texts.get("QUERY", []), texts.get("DOCUMENT", []), strict=False))
-    scores = [shared_words(query, text) for query, text in pairs]
+    # A call has one query, repeated in each row.
+    words = {query: words_of(query) for query in dict.fromkeys(texts.get("QUERY", []))}
+    scores = [shared_words(words[query], text) for query, text in pairs]
     return [
         _output("SCORE", "FP32", [len(pairs), 1], scores),
-        _output("TOKENS", "INT32", [len(pairs), 1], [tokens_of(q + text) for q, text in pairs]),
+        _output("TOKENS", "INT32", [len(pairs), 1], [tokens_of(q, text) for q, text in pairs]),
     ]
 
 
@@ -147,9 +153,9 @@ TENSOR_ANSWERS = {"embeddings": _embedding_outputs, "rerank": _ranking_outputs}
 """What reads texts, by task."""
 
 
-def tokens_of(text: str) -> int:
-    """As the emulated models count them."""
-    return max(1, len(text) // BYTES_PER_TOKEN)
+def tokens_of(*texts: str) -> int:
+    """As the emulated models count them, of texts that are read as one."""
+    return max(1, sum(map(len, texts)) // BYTES_PER_TOKEN)
 
 
 def classes(rows: int) -> list[dict[str, Any]]:

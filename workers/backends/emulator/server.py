@@ -26,6 +26,7 @@ from workers.backends.emulator.answers import (
     subtitled,
     tokens_of,
     tone,
+    words_of,
 )
 from workers.backends.emulator.engine import Answer, Engine
 from workers.backends.emulator.fleet import WORKERS
@@ -213,11 +214,12 @@ async def rerank(request: web.Request) -> web.Response:
     worker = _worker(request)
     call = _decode(await request.read(), RerankCall)
     profile = worker.worker.profile(_known(call.model, "rerank"))
-    tokens = sum(tokens_of(call.query + text) for text in call.documents)
+    tokens = sum(tokens_of(call.query, text) for text in call.documents)
     async with worker.slot():
         await worker.spend(profile.prefill_s(tokens * worker.running) * worker.jitter())
+    words = words_of(call.query)
     results = [
-        {"index": place, "relevance_score": shared_words(call.query, text)}
+        {"index": place, "relevance_score": shared_words(words, text)}
         for place, text in enumerate(call.documents)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
