@@ -123,7 +123,12 @@ def next_steps(servers: Sequence[Server], wanted: Wanted, now_s: float) -> list[
     """What to do now. The same question, asked after the steps are done, has none left."""
     steps: list[Step] = []
     current = [s for s in servers if s.spec == wanted.spec and s.phase is not Phase.DRAINING]
-    if wanted.spec is not None and not current and now_s >= wanted.not_before_s:
+    if (
+        wanted.spec is not None
+        and not current
+        and now_s >= wanted.not_before_s
+        and not _still_drains(servers, wanted.spec.gang)
+    ):
         taken = {server.name for server in servers}
         free = [name for name in NAMES if name not in taken]
         steps += [Start(free[0], wanted.spec)] if free else []
@@ -143,6 +148,11 @@ def next_steps(servers: Sequence[Server], wanted: Wanted, now_s: float) -> list[
                 server, others, wanted.start_timeout_s, now_s
             )
     return steps
+
+
+def _still_drains(servers: Sequence[Server], gang: str) -> bool:
+    """Whether the gang's last part here is not gone: it has the gang's worker and meeting port."""
+    return bool(gang) and any(s.spec.gang == gang and s.phase is Phase.DRAINING for s in servers)
 
 
 def _drained(server: Server, drain_s: float, now_s: float) -> list[Step]:

@@ -90,6 +90,13 @@ def test_a_next_gang_that_lacks_a_part_is_given_up_and_says_what_is_missing() ->
     assert next_steps([new], wanted, 500.0) == [], "where nothing else serves, it is waited for"
 
 
+def test_a_gang_that_is_wanted_again_while_it_drains_starts_once_that_is_over() -> None:
+    wanted = replace(WANTED, spec=GANG)
+    new = Server("b", NEXT_GANG, Phase.READY, 2.0, routable=True)
+    assert next_steps([replace(DRAINING, spec=GANG), new], wanted, 3.0) == []
+    assert next_steps([new], wanted, 4.0) == [Start("a", GANG)]
+
+
 def test_gangs_beside_each_other_need_names_and_ports_of_their_own() -> None:
     assert change_refused([GANG], NEXT_GANG) == ""
     assert change_refused([GANG], GANG) == ""
