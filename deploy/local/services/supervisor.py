@@ -110,6 +110,9 @@ class _Running:
         self.backoff_s = BACKOFF_FIRST_S
 
     def start(self, cwd: Path, reaper: Reaper) -> None:
+        self.started = time.monotonic()
+        # Somebody may have deleted the logs since.
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists():
             self.log.replace(self._older_log)
         # Appending, so that the service goes on at the new end when the log is cut.
@@ -128,7 +131,6 @@ class _Running:
         process = Process.find(self.popen.pid)
         if process is not None:
             reaper.add(process, self.service.stop_signal)
-        self.started = time.monotonic()
         self.silent_since, self.killed_for = None, ""
         self.state = self.state.now(Condition.STARTING, process=process)
 
@@ -158,9 +160,11 @@ class _Running:
 
     def bound_log(self) -> None:
         """Move a log that is too long aside; lines written during the move are lost."""
-        if self.log.stat().st_size > LOG_MAX_BYTES:
-            shutil.copyfile(self.log, self._older_log)
-            os.truncate(self.log, 0)
+        # On a full disk it stays as it is, and so may be deleted by somebody.
+        with contextlib.suppress(OSError):
+            if self.log.stat().st_size > LOG_MAX_BYTES:
+                shutil.copyfile(self.log, self._older_log)
+                os.truncate(self.log, 0)
 
     def exit_status(self, reaper: Reaper) -> int | None:
         """Reap the process if it has left, and end what it left in its group."""
@@ -292,10 +296,7 @@ class Supervisor:
         condition = running.state.condition
         if condition is Condition.RESTARTING and running.popen is None:
             if now >= running.restart_at:
-                running.start(self._cwd, self._reaper)
-                running.state = running.state.now(
-                    Condition.RESTARTING, restarts=running.state.restarts + 1
-                )
+                self._start_again(running)
         elif running.popen is not None:
             status = running.exit_status(self._reaper)
             if condition is Condition.UNAVAILABLE:
@@ -314,6 +315,15 @@ class Supervisor:
                     # Its end is seen at the next turn, and it starts again as after a crash.
                     running.killed_for = why
                     running.kill()
+
+    def _start_again(self, running: _Running) -> None:
+        try:
+            running.start(self._cwd, self._reaper)
+        except OSError as error:
+            # A full disk, or no memory for a process: the others go on meanwhile.
+            self._plan_restart(running, f"cannot be started: {error}")
+            return
+        running.state = running.state.now(Condition.RESTARTING, restarts=running.state.restarts + 1)
 
     def _plan_restart(self, running: _Running, reason: str) -> None:
         now = time.monotonic()

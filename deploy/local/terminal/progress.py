@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -35,6 +36,11 @@ def describe(state: ServiceState, now: float) -> str:
     return line.rstrip()
 
 
+def unheard() -> contextlib.AbstractContextManager[None]:
+    """Go on where nothing can be written: the reader of a pipe has left, or a disk is full."""
+    return contextlib.suppress(OSError)
+
+
 class Progress:
     """Shows states as they change: redrawn in place on a terminal, one line a change elsewhere."""
 
@@ -48,13 +54,14 @@ class Progress:
     def show(self, states: tuple[ServiceState, ...]) -> None:
         """Bring what is on the screen up to these states."""
         lines = [describe(state, self._clock()) for state in states]
-        if self._live:
-            self._redraw(lines)
-        else:
-            for state, line in zip(states, lines, strict=True):
-                seen = self._conditions.get(state.name, Condition.WAITING)
-                if state.condition not in {seen, Condition.STOPPED}:
-                    print(line, file=self._out, flush=True)
+        with unheard():
+            if self._live:
+                self._redraw(lines)
+            else:
+                for state, line in zip(states, lines, strict=True):
+                    seen = self._conditions.get(state.name, Condition.WAITING)
+                    if state.condition not in {seen, Condition.STOPPED}:
+                        print(line, file=self._out, flush=True)
         self._conditions = {state.name: state.condition for state in states}
 
     def settle(self) -> None:

@@ -1,6 +1,7 @@
 """The supervisor over real processes."""
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -174,6 +175,32 @@ def test_a_crashed_service_is_started_again(owner: Owner) -> None:
     assert second is not None
     assert second != first
     assert second.is_alive()
+
+
+def test_without_a_place_for_its_log_a_service_waits_and_the_others_go_on(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.services.supervisor.HEALTH_PERIOD_S", 0.1)
+    supervisor = owner.supervise(
+        Service("worker", shell("sleep 600")), Service("web", shell("sleep 600"))
+    )
+    supervisor.start()
+    first, web = (state_of(supervisor, name).process for name in ("worker", "web"))
+    assert first is not None
+    assert web is not None
+    logs = owner.folder / "logs"
+    shutil.rmtree(logs)
+    logs.touch()
+    os.kill(first.pid, signal.SIGKILL)
+    owner.watch_until(
+        supervisor, lambda: "cannot be started" in state_of(supervisor, "worker").reason
+    )
+    logs.unlink()
+    owner.watch_until(
+        supervisor, lambda: state_of(supervisor, "worker").condition is Condition.READY
+    )
+    assert (logs / "worker.log").exists()
+    assert state_of(supervisor, "web").process == web
 
 
 def test_a_service_that_stops_answering_is_called_unhealthy(

@@ -15,7 +15,7 @@ from deploy.local.launching import detached, launch
 from deploy.local.launching.launch import LaunchError
 from deploy.local.services.stack import ROUTERS_MAX, Options
 from deploy.local.terminal.banner import banner
-from deploy.local.terminal.progress import Progress
+from deploy.local.terminal.progress import Progress, unheard
 
 
 class Command(BaseCommand):
@@ -61,10 +61,14 @@ class Command(BaseCommand):
         # Django's own wrapper ends every piece of output with a line break.
         progress = Progress(sys.stdout)
 
+        def say(text: str) -> None:
+            with unheard():
+                self.stdout.write(text)
+                self.stdout.flush()  # Also into a pipe or a file, without delay.
+
         def announce() -> None:
             progress.settle()
-            self.stdout.write(banner(options, detached=False))
-            self.stdout.flush()  # Also into a pipe or a file, without delay.
+            say(banner(options, detached=False))
 
         try:
             if given["detach"]:
@@ -75,8 +79,8 @@ class Command(BaseCommand):
                     options,
                     show=progress.show,
                     on_running=announce,
-                    on_stopping=lambda: self.stdout.write("Stopping…"),
+                    on_stopping=lambda: say("Stopping…"),
                 )
-                self.stdout.write("Stopped.")
+                say("Stopped.")
         except LaunchError as error:
             raise CommandError(str(error)) from error
