@@ -412,6 +412,8 @@ def _web(options: Options, needs: tuple[str, ...]) -> Service:
         ),
         # A refused or moved page is an answer too.
         ready=answers_http(options.web_port, "/", below=500),
+        # Constant text: while the database is away no page is there, and a restart mends nothing.
+        alive=answers_http(options.web_port, "/robots.txt"),
         needs=needs,
         address=options.web_url,
     )

@@ -69,9 +69,9 @@ class StopRequested(Exception):
 class Service:
     """What a service is; nothing about whether it runs.
 
-    `ready` is polled until true, then every few seconds as the health check unless
-    `ready_once`: then it is healthy as long as it runs. A `job` is ready when it has exited
-    with 0. `prepare` runs in the launcher just before the start and gets
+    `ready` is polled until true, then every few seconds as the health check unless there is an
+    `alive` for that, or `ready_once`: then it is healthy as long as it runs. A `job` is ready when
+    it has exited with 0. `prepare` runs in the launcher just before the start and gets
     the services that could not start, with the reason of each.
     """
 
@@ -82,6 +82,7 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
     build: str = ""
+    alive: Callable[[Path], bool] | None = None
     ready_once: bool = False
     job: bool = False
     prepare: Callable[[Mapping[str, str]], None] = lambda unavailable: None
@@ -138,6 +139,13 @@ class _Running:
     def is_stopped(self) -> bool:
         """Whether its process is: it runs no more, and has not left."""
         return self.popen is not None and stopped(self.popen.pid)
+
+    def answers(self) -> bool:
+        """Whether it is well, or after a crash ready again."""
+        service = self.service
+        is_back = self.state.condition is not Condition.RESTARTING
+        check = service.alive if service.alive and is_back else service.ready
+        return check(self.log)
 
     def hung(self, healthy: bool, now: float) -> str:
         """Note a health check; return why the service must be stopped, "" if it need not."""
@@ -309,7 +317,7 @@ class Supervisor:
                 running.bound_log()
                 known = running.service.ready_once and condition is Condition.READY
                 # Not asked while it is stopped: it would take its whole timeout to say nothing.
-                healthy = not running.is_stopped and (known or running.service.ready(running.log))
+                healthy = not running.is_stopped and (known or running.answers())
                 self._note_health(running, healthy)
                 if why := running.hung(healthy, now):
                     # Its end is seen at the next turn, and it starts again as after a crash.

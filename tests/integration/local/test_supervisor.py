@@ -203,6 +203,33 @@ def test_without_a_place_for_its_log_a_service_waits_and_the_others_go_on(
     assert state_of(supervisor, "web").process == web
 
 
+def test_a_service_may_be_asked_something_else_once_it_was_ready(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.services.supervisor.HEALTH_PERIOD_S", 0.1)
+    asked: list[Path] = []
+    database = owner.folder / "database"
+    database.touch()
+    service = Service(
+        "web",
+        shell("sleep 600"),
+        ready=lambda log: database.exists(),
+        alive=lambda log: asked.append(log) is None,
+    )
+    supervisor = owner.supervise(service)
+    supervisor.start()
+    process = state_of(supervisor, "web").process
+    assert process is not None
+    database.unlink()
+    owner.watch_until(supervisor, lambda: len(asked) >= 3)
+    assert state_of(supervisor, "web").condition is Condition.READY
+    # After a crash it has to become ready again.
+    os.kill(process.pid, signal.SIGKILL)
+    owner.watch_until(supervisor, lambda: state_of(supervisor, "web").restarts == 1)
+    database.touch()
+    owner.watch_until(supervisor, lambda: state_of(supervisor, "web").condition is Condition.READY)
+
+
 def test_a_service_that_stops_answering_is_called_unhealthy(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
