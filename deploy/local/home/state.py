@@ -99,11 +99,18 @@ def save(home: Path, state: StackState) -> None:
 
 
 def load(home: Path) -> StackState | None:
-    """Read the state of `home`; None when nothing was ever started there."""
+    """Read the state of `home`; None when nothing was ever started there.
+
+    A power cut may leave a file that says nothing, and another release one with other fields.
+    Whether a stack runs is then known by the lock alone.
+    """
     try:
-        stored = json.loads(state_path(home).read_text())
-    except FileNotFoundError:
+        return _read(json.loads(state_path(home).read_text()))
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
         return None
+
+
+def _read(stored: dict[str, Any]) -> StackState:
     services = tuple(
         ServiceState(
             **{

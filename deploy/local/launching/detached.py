@@ -31,6 +31,7 @@ def start(options: Options, *, show: Callable[[tuple[ServiceState, ...]], None])
 
     Raises LaunchError with the launcher's reason. Ctrl-C stops the launcher.
     """
+    launch.end_leftovers(options.home)
     launch.check_ports(options)
     logs = options.home / "logs"
     try:

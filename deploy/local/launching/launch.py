@@ -26,6 +26,7 @@ from deploy.local.services.supervisor import StartFailed, StopRequested, Supervi
 from deploy.local.services.wheels import WheelMissing
 
 DISK_NEEDED_BYTES = 1024**3
+PORT_MAX = 65_535
 LOG_FOLLOWS = ". The end of "
 DISK_FULL_SIGN = "No space left on device"
 
@@ -45,9 +46,9 @@ def run(
 
     Raises LaunchError when it can't start; nothing of it runs any more then.
     """
-    check_ports(options)
     with claim(options.home), _requests_to_stop() as asked:
         end_leftovers(options.home)
+        check_ports(options)
         _check_disk(options.home)
         try:
             layout = stack.build(options, secrets.load_or_make(options.home, os.environ))
@@ -93,7 +94,7 @@ def run(
 
 
 def check_ports(options: Options) -> None:
-    """Refuse a port that is named twice, or that somebody listens on. Raises LaunchError."""
+    """Refuse a port that is none, is named twice, or has a listener. Raises LaunchError."""
     running = state.load(options.home)
     if running is not None and running.is_live():
         raise LaunchError(_already_running(options.home, running))
@@ -106,6 +107,8 @@ def check_ports(options: Options) -> None:
         choices += [("--router-port", port) for port in options.own_router_ports]
     chosen: dict[int, str] = {}
     for option, port in choices:
+        if not 1 <= port <= PORT_MAX:
+            raise LaunchError(f"{option} needs {port}, and ports are from 1 to {PORT_MAX}")
         if port in chosen:
             raise LaunchError(f"{chosen[port]} and {option} both need {port}")
         chosen[port] = option
@@ -196,7 +199,9 @@ def _requests_to_stop() -> Iterator[Callable[[], int]]:
         nonlocal count
         count += 1
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # As by nohup.
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: count

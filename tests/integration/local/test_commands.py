@@ -111,6 +111,45 @@ def test_ctrl_c_stops_everything_and_leaves_with_0(local: Local) -> None:
     assert not accepts(local.router_port)
 
 
+def test_a_stack_outlives_who_read_its_output(local: Local) -> None:
+    with subprocess.Popen(
+        local.argv("up"), cwd=ROOT, env=local.environ, stdout=subprocess.PIPE
+    ) as up:
+        wait_until(local.answers, TIMEOUT_S, "the stack did not come up")
+        wait_until(lambda: local.state().phase is state.Phase.RUNNING, TIMEOUT_S, "not running")
+        assert up.stdout is not None
+        up.stdout.close()
+        web = local.state().services[1].process
+        assert web is not None
+        web.send(signal.SIGKILL)
+        # It would say that the service starts again.
+        wait_until(
+            lambda: local.state().services[1].restarts == 1 and local.state().is_healthy,
+            TIMEOUT_S,
+            "the service did not come back",
+        )
+        up.send_signal(signal.SIGINT)
+        up.wait(TIMEOUT_S)
+    assert local.run("status").stdout.startswith("Nothing runs in")
+    assert "failed" not in local.run("status").stdout
+
+
+@pytest.mark.nightly  # Starts two stacks of its own.
+def test_what_a_killed_launcher_left_takes_no_port_from_the_next_start(local: Local) -> None:
+    assert local.run("up", "--detach").returncode == 0
+    running = local.state()
+    assert local.run("down").returncode == 0
+    words = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(local.web_port)]
+    with subprocess.Popen(words, start_new_session=True, stderr=subprocess.DEVNULL) as leftover:
+        wait_until(lambda: accepts(local.web_port), TIMEOUT_S, "the leftover does not listen")
+        services = (replace(running.services[0], process=Process.find(leftover.pid)),)
+        state.save(local.home, replace(running, services=services))
+        up = local.run("up", "--detach")
+        leftover.kill()
+    assert up.returncode == 0, up.stderr
+    assert local.answers()
+
+
 def test_everything_ends_when_the_launcher_is_sigkilled(local: Local) -> None:
     assert local.run("up", "--detach").returncode == 0
     running = local.state()
