@@ -163,12 +163,12 @@ def test_a_backup_that_fails_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def restored(folder: Path, home: Path) -> str:
+def restored(folder: Path, home: Path, **environment: str) -> str:
     """What the command says that refuses, as in a shell where no setting is."""
     done = subprocess.run(
         [sys.executable, "manage.py", "restore", str(folder), "--home", str(home), "--yes"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"]},
+        env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
         timeout=MIGRATE_TIMEOUT_S,
@@ -185,6 +185,8 @@ def test_the_command_makes_nothing_of_what_it_cannot_restore(
     assert f"{tmp_path / 'nowhere'} is no backup" in restored(tmp_path / "nowhere", home)
     folder, _ = backup_make(database_url=owner_url, files=None, into=tmp_path)
     assert "secrets.json is not there" in restored(folder, home)
+    # Nor would the keys of one's own PostgreSQL work.
+    assert "secrets.json is not there" in restored(folder, home, DATABASE_URL=owner_url)
     assert not home.exists()
 
 

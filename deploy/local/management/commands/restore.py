@@ -47,10 +47,10 @@ class Command(BaseCommand):
         try:
             # Before anything is made or started.
             manifest = manifest_read(folder)
+            _require_pepper(home)
             with contextlib.ExitStack() as opened:
                 urls = _urls_of_environment()
                 if urls is None:
-                    _require_pepper(home)
                     server = opened.enter_context(database_alone(home))
                     urls = {"DATABASE_URL": server.url, OWNER_URL: server.owner_url}
                 files = None if os.environ.get("WAYPOST_FILES_BUCKET") else home / "files"
@@ -80,7 +80,8 @@ def _require_pepper(home: Path) -> None:
     """A new one would be made silently, and every API key of the backup be dead."""
     if not (home / secrets.FILE).exists() and PEPPER not in os.environ:
         raise BackupError(
-            f"{home / secrets.FILE} is not there: put it back first, or no API key works any more"
+            f"{home / secrets.FILE} is not there: put it back first, or set {PEPPER}: without "
+            "it no API key works any more"
         )
 
 
