@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,7 +14,9 @@ from waypost.cli.app import GIVEN, Json, app
 from waypost.client import Client
 from waypost.config import (
     ENVIRONMENT,
+    PATH,
     Settings,
+    config_of,
     settings_changed,
     settings_path,
     settings_read,
@@ -38,17 +40,19 @@ def login(
 ) -> None:
     """Keep a key, once it was tried: asks for it, so that no shell's history has it."""
     key = _secret("API key", from_stdin=key_stdin)
-    given = Settings(key, GIVEN.base_url, GIVEN.management_url)
     with Client(
         api_key=key, base_url=GIVEN.base_url, management_url=GIVEN.management_url
     ) as waypost:
         waypost.key()
         base_url = waypost.config.base_url
     path = settings_path(os.environ)
-    kept = settings_read(path)
-    for name, value in asdict(given).items():
-        if value:
-            kept = settings_changed(kept, name, value)
+    # What is kept for another router is another deployment's: it must not get this key.
+    is_same = base_url == config_of(Settings(), environ={PATH: str(path)}).base_url
+    kept = settings_read(path) if is_same else Settings()
+    management_url = GIVEN.management_url or os.environ.get(ENVIRONMENT["management_url"])
+    kept = replace(kept, api_key=key, base_url=base_url)
+    if management_url:
+        kept = replace(kept, management_url=management_url)
     settings_write(path, kept)
     show.aside.print(f"{base_url} takes the key; it is kept in {path}", markup=False)
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from waypost import Client
 from waypost.cli import app as cli_app
 from waypost.cli import settings
 from waypost.cli.main import main
-from waypost.config import settings_read
+from waypost.config import Settings, settings_read, settings_write
 
 from tests.unit.deploy.sdk.service import SETTINGS, Service, broken, error, events, said
 from tests.unit.deploy.sdk.test_clients import BATCH, CHAT, COMPLETED, PREDICTION, delta
@@ -303,6 +304,21 @@ def test_a_key_is_kept_once_it_was_tried(
     told = capsys.readouterr().out
     assert "wp_live_0123…" in told
     assert "abcdef" not in told
+
+
+def test_a_key_is_kept_with_the_router_that_took_it_and_nothing_of_another(
+    waypost: Say, tmp_path: Path
+) -> None:
+    path = tmp_path / "kept.json"
+    old = Settings("old", "http://old", "http://old-pages", "cookie")
+    settings_write(path, old)
+    # The environment names another router.
+    assert waypost(Service([said(200, {"data": {}})]), "login", "--key-stdin", stdin="new") == 0
+    assert settings_read(path) == Settings("new", SETTINGS["base_url"])
+    words = ("--base-url", "http://old", "login", "--key-stdin")
+    settings_write(path, old)
+    assert waypost(Service([said(200, {"data": {}})]), *words, stdin="new") == 0
+    assert settings_read(path) == replace(old, api_key="new")
 
 
 def test_secrets_are_not_words_of_a_command(
