@@ -4,6 +4,7 @@ from django.apps import AppConfig
 from django.apps import apps as registry
 from django.apps.registry import Apps
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models.signals import post_migrate
 
@@ -21,12 +22,19 @@ def _open_system_accounts(*, apps: Apps = registry, **kwargs: Any) -> None:
 
 
 def _give_rights(*, using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
-    from marketplace.billing.rights import ROUTERS, rights_give
+    from marketplace.billing.rights import ROUTERS, ROUTERS_ROLE, rights_give
 
+    services, named = settings.SERVICES_ROLE, settings.WAYPOST_ROUTERS_ROLE
+    routers = named or ROUTERS_ROLE
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        rights_give(cursor, settings.SERVICES_ROLE)
-        if settings.WAYPOST_ROUTERS_ROLE != settings.SERVICES_ROLE:
-            rights_give(cursor, settings.WAYPOST_ROUTERS_ROLE, ROUTERS)
+        there = {services: rights_give(cursor, services)}
+        if routers != services:
+            there[routers] = rights_give(cursor, routers, ROUTERS)
+    # Who makes it afterwards would find it without rights.
+    if missing := [role for role in (services, named) if role and not there[role]]:
+        raise CommandError(
+            f"PostgreSQL has no role {missing[0]} to give its rights to: make it, and migrate again"
+        )
 
 
 class BillingConfig(AppConfig):

@@ -92,6 +92,9 @@ ROUTERS = Rights(
     ),
 )
 
+ROUTERS_ROLE = "waypost_routers"
+"""Where the settings name no other, and only if it exists."""
+
 _TABLES = """
 SELECT relname, relispartition FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
@@ -109,17 +112,17 @@ WHERE c.oid = to_regclass('billing_transfer') AND r.rolname = %s
 """
 
 
-def rights_give(cursor: CursorWrapper, role: str, rights: Rights = SERVICES) -> None:
-    """Give ``role`` these rights, and no more. Safe to repeat; for the owner.
+def rights_give(cursor: CursorWrapper, role: str, rights: Rights = SERVICES) -> bool:
+    """Give ``role`` these rights, and no more; False if it does not exist. Safe to repeat.
 
-    Does nothing if ``role`` is the owner itself or does not exist.
+    For the owner. Does nothing if ``role`` is the owner itself.
     """
     cursor.execute(
-        "SELECT FROM pg_roles WHERE rolname = %s AND rolname <> current_user AND NOT rolsuper",
-        [role],
+        "SELECT rolname = current_user OR rolsuper FROM pg_roles WHERE rolname = %s", [role]
     )
-    if cursor.rowcount == 0:
-        return
+    row = cursor.fetchone()
+    if row is None or row[0]:
+        return row is not None
     to = _quoted(role)
     cursor.execute("SELECT current_schema()")
     ((schema,),) = cursor.fetchall()
@@ -143,6 +146,7 @@ def rights_give(cursor: CursorWrapper, role: str, rights: Rights = SERVICES) -> 
         cursor.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC, {to}")
         if rights.functions is None or name in rights.functions:
             cursor.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {to}")
+    return True
 
 
 def weaknesses(cursor: CursorWrapper, role: str) -> list[str]:

@@ -155,7 +155,7 @@ _OWNER = _database("MIGRATE_DATABASE_URL", str(env.str("MIGRATE_DATABASE_URL", d
 DATABASES = {"default": _OWNER or _SERVICES if _command() in OWNER_COMMANDS else _SERVICES}
 SERVICES_ROLE = str(_SERVICES.get("USER", ""))
 """The PostgreSQL role of pages and jobs, and of routers that have none of their own."""
-WAYPOST_ROUTERS_ROLE = str(env.str("WAYPOST_ROUTERS_ROLE", default="waypost_routers"))
+WAYPOST_ROUTERS_ROLE = str(env.str("WAYPOST_ROUTERS_ROLE", default=""))
 BROKER_URL = str(env.str("BROKER_URL", default=""))
 WAYPOST_CONTROL_PROCESSES = _positive("WAYPOST_CONTROL_PROCESSES", 3)
 WAYPOST_WORK_PROCESSES = _positive("WAYPOST_WORK_PROCESSES", 2)

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from django.core.checks import Tags, run_checks
+from django.core.management.base import CommandError
 from django.db import DatabaseError, connection, transaction
 from django.test import override_settings
 
+from marketplace.billing.apps import _give_rights
 from marketplace.billing.models import AccountKind
 from marketplace.billing.rights import BOOKS, OF_ROUTERS, READ, rights_give, weaknesses
 from tests.databases import ROLE, as_routers, named
@@ -16,6 +18,7 @@ from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db
 
+NOBODY = "nobody_of_this_name"
 VERBS = {
     "INSERT": "INSERT INTO {} DEFAULT VALUES",
     "UPDATE": "UPDATE {table} SET {column} = {column}",
@@ -156,7 +159,7 @@ def test_a_protected_book_has_no_weakness_and_each_is_named(postgres_url: str) -
         assert weaknesses(cursor, ROLE) == []
         owner = psycopg.conninfo.conninfo_to_dict(postgres_url)["user"]
         assert weaknesses(cursor, str(owner)) == [f"the services' role {owner} owns the books"]
-        assert weaknesses(cursor, "nobody_of_this_name") == []
+        assert weaknesses(cursor, NOBODY) == []
         # It is not the owner's to give itself more.
         rights_give(cursor, str(owner))
     with override_settings(SERVICES_ROLE=ROLE):
@@ -165,6 +168,18 @@ def test_a_protected_book_has_no_weakness_and_each_is_named(postgres_url: str) -
         (warned,) = run_checks(tags=[Tags.database], databases=["default"])
     assert warned.id == "billing.W001"
     assert "owns the books" in warned.msg
+
+
+@pytest.mark.parametrize("name", ["SERVICES_ROLE", "WAYPOST_ROUTERS_ROLE"])
+def test_migrate_fails_where_a_role_that_is_named_has_to_be_made_yet(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roles = {"SERVICES_ROLE": ROLE, "WAYPOST_ROUTERS_ROLE": ROLE, name: NOBODY}
+    with override_settings(**roles), pytest.raises(CommandError, match=f"no role {NOBODY}"):
+        _give_rights()
+    monkeypatch.setattr("marketplace.billing.rights.ROUTERS_ROLE", NOBODY)
+    with override_settings(SERVICES_ROLE=ROLE, WAYPOST_ROUTERS_ROLE=""):
+        _give_rights()
 
 
 def test_roles_that_could_write_are_named(by_admin: psycopg.Connection) -> None:
