@@ -28,7 +28,9 @@ class Row:
 NOTHING = "–"
 PRICES: dict[str, Promise] = {
     "prompt_nano_per_million": _("Price, 1M tokens in"),
+    "cached_nano_per_million": _("Price, 1M cached tokens in"),
     "completion_nano_per_million": _("Price, 1M tokens out"),
+    "reasoning_nano_per_million": _("Price, 1M reasoning tokens"),
     "request_nano": _("Price of a call"),
     "row_nano": _("Price of a row, or other unit of the task"),
     "image_nano": _("Price of an image"),

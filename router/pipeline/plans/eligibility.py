@@ -154,10 +154,13 @@ def leaves_out(wishes: Wishes, provider: str) -> Verdict | None:
 
 
 def _is_dearer(price: Price, most: MaxPrice) -> bool:
-    """Whether any price is above the caller's limit, which is in dollars."""
+    """Whether any price is above the caller's limit, which is in dollars.
+
+    That of a prompt is one of its cached tokens too, and that of an answer one of its thoughts.
+    """
     limits = (
-        (price.prompt_nano_per_million, most.prompt),
-        (price.completion_nano_per_million, most.completion),
+        (max(price.prompt_nano_per_million, price.cached_nano_per_million), most.prompt),
+        (max(price.completion_nano_per_million, price.reasoning_nano_per_million), most.completion),
         (price.request_nano, most.request),
         (price.image_nano, most.image),
     )

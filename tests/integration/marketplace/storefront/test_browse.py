@@ -293,6 +293,20 @@ def test_a_larger_catalog_costs_no_more_queries(
         client.get(path)
 
 
+def test_what_is_dearer_than_it_looks_is_told(shop: Shop) -> None:
+    add_model(
+        "yard/thinker",
+        prompt_nano_per_million=10**9,
+        cached_nano_per_million=2 * 10**9,
+        completion_nano_per_million=3 * 10**9,
+        reasoning_nano_per_million=70 * 10**9,
+    )
+    page = Client().get("/models/yard/thinker").content.decode()
+    assert "$1.00 in · $3.00 out · $2.00 cached · $70.00 reasoning" in page
+    compared = Client().get("/compare?m=yard/thinker").content.decode()
+    assert "$70.00" in compared
+
+
 @pytest.mark.parametrize(
     "schema",
     [

@@ -116,6 +116,31 @@ async def test_what_is_too_dear_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("hidden", "wish"),
+    [
+        ("cached_nano_per_million", {"prompt": 0.5}),
+        ("reasoning_nano_per_million", {"completion": 0.5}),
+    ],
+)
+async def test_a_limit_holds_for_all_tokens_of_its_side(
+    hidden: str, wish: dict[str, float]
+) -> None:
+    """Answers are mostly thoughts with some models, and prompts mostly cached in long chats."""
+    made = shop()
+    dear = structs.replace(CHEAP, id=10, **{hidden: 10**12})
+    deployments = tuple(
+        structs.replace(one, price=dear if one.provider == "south" else CHEAP)
+        for one in made.deployments
+    )
+    line = Line(
+        FakeUpstream(lambda _: ANSWER), catalog=structs.replace(made, deployments=deployments)
+    )
+    assert await served_by(line, provider={"max_price": wish}) == "one"
+    with pytest.raises(NothingEligible, match="max_price"):
+        await line.call(provider={"max_price": wish, "only": ["south"]})
+
+
+@pytest.mark.parametrize(
     ("wish", "verdict"),
     [
         ({"quantizations": ["fp8", "bf16"]}, "quantization"),
