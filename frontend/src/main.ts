@@ -1,8 +1,9 @@
-// What every page needs: styles, htmx, the theme switch, copy buttons and filters that submit themselves.
+// What every page needs: styles, htmx, the theme switch, copy buttons, sliders and filters that submit themselves.
 import "vite/modulepreload-polyfill";
 import htmx from "htmx.org";
 import "./drawer";
 import "./search";
+import { slider } from "./slider";
 import "./typeface.css";
 import "./styles/index.css";
 
@@ -68,24 +69,5 @@ document.addEventListener("change", (event) => {
   const target = event.target instanceof Element ? event.target : null;
   target?.closest<HTMLFormElement>("form[data-submit-on-change]")?.requestSubmit();
 });
-
-/** A slider next to a number field; logarithmic where the page says so. */
-function slider(range: HTMLInputElement): void {
-  const number = document.getElementById(range.dataset.sliderFor ?? "");
-  if (!(number instanceof HTMLInputElement)) return;
-  const steps = Number(range.max);
-  const log = range.dataset.scale === "log";
-  const bend = (value: number): number => (log ? Math.log(value) : value);
-  const low = bend(Number(range.dataset.min));
-  const high = bend(Number(range.dataset.max));
-  const follow = (): void => { range.value = String(((bend(number.valueAsNumber) - low) / (high - low)) * steps); };
-  range.addEventListener("input", () => {
-    const at = low + (range.valueAsNumber / steps) * (high - low);
-    number.value = String(Number((log ? Math.exp(at) : at).toPrecision(3)));
-  });
-  number.addEventListener("input", follow);
-  follow();
-  range.hidden = false;
-}
 
 document.querySelectorAll<HTMLInputElement>("[data-slider-for]").forEach(slider);

@@ -38,6 +38,15 @@ def test_sliders_change_the_figures_and_who_is_cheapest(
     expect(cheapest(page)).to_contain_text("BGE Large")
 
 
+def test_a_slider_gives_whole_calls(page: Page, local_stack: LocalStack) -> None:
+    page.goto(f"{local_stack.web_url}/compare?m={BY_ROW}")
+    before = months(page)
+    page.get_by_role("slider", name="Calls per day").fill("150")
+    expect(page.get_by_role("spinbutton", name="Calls per day")).to_have_value("11")
+    expect(page).to_have_url(re.compile(r"calls=11\b"))
+    assert months(page) == pytest.approx([11 / 1_000 * item for item in before], rel=0.01)
+
+
 def test_the_address_has_the_whole_comparison(page: Page, local_stack: LocalStack) -> None:
     page.goto(f"{local_stack.web_url}/compare?m={BY_ROW}&m={BY_TOKEN}")
     page.get_by_role("spinbutton", name="Rows or other units per call").fill("250")
