@@ -2,6 +2,7 @@
 import "vite/modulepreload-polyfill";
 import htmx from "htmx.org";
 import "./drawer";
+import "./filters";
 import "./search";
 import { slider } from "./slider";
 import "./typeface.css";
@@ -63,11 +64,6 @@ document.addEventListener("click", (event) => {
   }
   const copyButton = target?.closest<HTMLButtonElement>("[data-copy]");
   if (copyButton) void copy(copyButton);
-});
-
-document.addEventListener("change", (event) => {
-  const target = event.target instanceof Element ? event.target : null;
-  target?.closest<HTMLFormElement>("form[data-submit-on-change]")?.requestSubmit();
 });
 
 document.querySelectorAll<HTMLInputElement>("[data-slider-for]").forEach(slider);

@@ -1,0 +1,27 @@
+"""What the scripts of every page do: filters, search, folded fields, parts that come late."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.local_stack import LocalStack
+
+
+def test_dates_are_typed_to_their_end_before_they_filter(
+    page: Page, local_stack: LocalStack
+) -> None:
+    page.goto(f"{local_stack.web_url}/usage?range=custom&from=2026-10-05&to=2026-10-25")
+    asked: list[str] = []
+    page.on("framenavigated", lambda frame: asked.append(frame.url))
+    start = page.get_by_label("From", exact=True)
+    start.focus()
+    page.keyboard.type("11122026")
+    expect(start).to_have_value("2026-11-12")
+    page.get_by_label("To", exact=True).focus()
+    page.keyboard.type("11152026")
+    assert asked == []
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"from=2026-11-12&to=2026-11-15"))
+    # What is chosen at once filters at once.
+    page.get_by_label("Group by").select_option("key")
+    expect(page).to_have_url(re.compile(r"by=key"))
