@@ -66,4 +66,10 @@ document.addEventListener("click", (event) => {
   if (copyButton) void copy(copyButton);
 });
 
+// Nobody can be led to a field that is folded away.
+document.addEventListener("invalid", ({ target }) => {
+  const folds = "details:not([open])";
+  for (let fold = (target as Element).closest<HTMLDetailsElement>(folds); fold; fold = fold.closest<HTMLDetailsElement>(folds)) fold.open = true;
+}, true);
+
 document.querySelectorAll<HTMLInputElement>("[data-slider-for]").forEach(slider);

@@ -25,3 +25,16 @@ def test_dates_are_typed_to_their_end_before_they_filter(
     # What is chosen at once filters at once.
     page.get_by_label("Group by").select_option("key")
     expect(page).to_have_url(re.compile(r"by=key"))
+
+
+def test_a_wrong_field_that_is_folded_away_is_shown(page: Page, local_stack: LocalStack) -> None:
+    model = "huggingfacetb/smollm2-135m-instruct"
+    page.goto(f"{local_stack.web_url}/models/{model}?tab=playground")
+    fold = page.get_by_text("System prompt and parameters")
+    fold.click()
+    page.get_by_label("Temperature").fill("9")
+    fold.click()
+    page.get_by_label("Your message").fill("Hello?")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_label("Temperature")).to_be_visible()
+    expect(page.get_by_label("Temperature")).to_be_focused()

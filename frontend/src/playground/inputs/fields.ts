@@ -68,6 +68,9 @@ export function readAll(controls: Control[], words: Words, isQuiet = false): Rec
     if (value === null) wrong ??= one;
     else if (value !== undefined) found[one.field.name] = value;
   }
-  if (!isQuiet) wrong?.input.focus();
+  if (wrong && !isQuiet) {
+    wrong.input.dispatchEvent(new Event("invalid")); // Every page unfolds what such a field is folded away in.
+    wrong.input.focus();
+  }
   return wrong ? null : found;
 }
