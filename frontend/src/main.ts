@@ -72,4 +72,14 @@ document.addEventListener("invalid", ({ target }) => {
   for (let fold = (target as Element).closest<HTMLDetailsElement>(folds); fold; fold = fold.closest<HTMLDetailsElement>(folds)) fold.open = true;
 }, true);
 
+// Where a part of the page is answered by another page, such as that to sign in, the whole page asks.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { detail } = event as CustomEvent<{ shouldSwap: boolean; xhr: XMLHttpRequest; pathInfo: { finalRequestPath: string } }>;
+  const asked = new URL(detail.pathInfo.finalRequestPath, location.href);
+  const answered = new URL(detail.xhr.responseURL || asked, location.href);
+  if (answered.pathname === asked.pathname) return;
+  detail.shouldSwap = false;
+  location.reload();
+});
+
 document.querySelectorAll<HTMLInputElement>("[data-slider-for]").forEach(slider);

@@ -38,3 +38,16 @@ def test_a_wrong_field_that_is_folded_away_is_shown(page: Page, local_stack: Loc
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_label("Temperature")).to_be_visible()
     expect(page.get_by_label("Temperature")).to_be_focused()
+
+
+def test_a_part_that_leads_to_another_page_does_not_become_a_part_of_this_one(
+    page: Page, local_stack: LocalStack
+) -> None:
+    page.goto(f"{local_stack.web_url}/usage")
+    # As that to sign in, where the session has ended.
+    elsewhere = {"location": f"{local_stack.web_url}/models"}
+    page.route("**/search", lambda route: route.fulfill(status=302, headers=elsewhere))
+    with page.expect_event("load"):
+        page.keyboard.press("Control+k")
+    expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
+    expect(page.get_by_role("dialog")).to_be_hidden()
