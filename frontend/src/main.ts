@@ -34,9 +34,15 @@ function applyTheme(theme: Theme): void {
 async function copy(button: HTMLButtonElement): Promise<void> {
   const source = document.getElementById(button.dataset.copy ?? "");
   if (!source) return;
+  if (!isSecureContext) { // Browsers let no page write the clipboard then: what is selected, a key copies.
+    if (source instanceof HTMLInputElement) source.select();
+    else getSelection()?.selectAllChildren(source);
+    return;
+  }
   const text = source instanceof HTMLInputElement ? source.value : (source.textContent ?? "");
   await navigator.clipboard.writeText(text.trim());
-  const label = button.textContent;
+  // A second press finds the word of the first one there.
+  const label = (button.dataset.label ??= button.textContent ?? "");
   button.textContent = button.dataset.copied ?? "✓";
   setTimeout(() => { button.textContent = label; }, 1500);
 }

@@ -40,6 +40,16 @@ def test_a_wrong_field_that_is_folded_away_is_shown(page: Page, local_stack: Loc
     expect(page.get_by_label("Temperature")).to_be_focused()
 
 
+def test_a_button_says_copied_and_then_its_own_word(page: Page, local_stack: LocalStack) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{local_stack.web_url}/models/waypost/fraud-scorer")
+    button = page.get_by_role("button", name=re.compile("Copy id|Copied")).first
+    button.click()
+    expect(button).to_have_text("Copied")
+    button.click()
+    expect(button).to_have_text("Copy id")
+
+
 def test_a_part_that_leads_to_another_page_does_not_become_a_part_of_this_one(
     page: Page, local_stack: LocalStack
 ) -> None:
