@@ -11,6 +11,7 @@ async function open(): Promise<void> {
   if (!dialog || dialog.open) return;
   // Few views of a page lead to a search, so the form comes when it is first wanted.
   if (!dialog.firstElementChild) await htmx.ajax("get", dialog.dataset.from ?? "", { target: dialog });
+  if (!dialog.firstElementChild) return;
   dialog.showModal();
   fieldOf(dialog)?.select();
 }
@@ -42,11 +43,12 @@ document.addEventListener("keydown", (event) => {
   if (form && step && move(form, step)) event.preventDefault();
 });
 
-// Enter opens the first result, once the results are of the text in the field.
+// Enter opens the first result, once the results are of the text in the field: who types on has older ones for a while.
 document.addEventListener("htmx:afterSwap", (event) => {
   const found = event.target instanceof HTMLElement ? event.target : null;
-  const form = found?.closest("form.finder");
-  if (form) found?.setAttribute("data-of", fieldOf(form)?.value ?? "");
+  if (!found?.closest("form.finder")) return;
+  const { detail } = event as CustomEvent<{ requestConfig: { parameters: Record<string, string> } }>;
+  found.dataset.of = detail.requestConfig.parameters.q ?? "";
 });
 
 document.addEventListener("submit", (event) => {

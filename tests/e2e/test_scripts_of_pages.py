@@ -2,9 +2,20 @@
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.local_stack import LocalStack
+
+
+def held_from(page: Page, url: str) -> list[Route]:
+    """The requests that the page makes from now on, unanswered until they are continued."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(url, hold)
+    return held
 
 
 def test_dates_are_typed_to_their_end_before_they_filter(
@@ -25,6 +36,24 @@ def test_dates_are_typed_to_their_end_before_they_filter(
     # What is chosen at once filters at once.
     page.get_by_label("Group by").select_option("key")
     expect(page).to_have_url(re.compile(r"by=key"))
+
+
+def test_enter_opens_what_was_found_for_the_text_in_the_field(
+    page: Page, local_stack: LocalStack
+) -> None:
+    page.goto(f"{local_stack.web_url}/usage")
+    page.keyboard.press("Control+k")
+    field = page.get_by_role("dialog").get_by_role("searchbox")
+    expect(field).to_be_focused()
+    held = held_from(page, "**/search")
+    with page.expect_request("**/search"):
+        field.fill("fraud")
+    # The answer comes while somebody types on, in the pause before the next question.
+    field.evaluate("field => { field.value = 'fraud budgets'; }")
+    held[0].continue_()
+    found = page.locator(".finder .found")
+    expect(found).to_contain_text("Fraud")
+    expect(found).to_have_attribute("data-of", "fraud")
 
 
 def test_a_wrong_field_that_is_folded_away_is_shown(page: Page, local_stack: LocalStack) -> None:
