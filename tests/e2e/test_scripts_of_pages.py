@@ -90,3 +90,20 @@ def test_a_part_that_leads_to_another_page_does_not_become_a_part_of_this_one(
         page.keyboard.press("Control+k")
     expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
     expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_what_was_on_its_way_does_not_move_a_paused_topology(
+    page: Page, local_stack: LocalStack
+) -> None:
+    live = "**/topology/live"
+    page.goto(f"{local_stack.web_url}/topology")
+    state = page.locator("[data-live-state]")
+    expect(state).to_have_text("live")
+    held = held_from(page, live)
+    with page.expect_request(live):
+        pass
+    page.get_by_role("button", name="Pause").click()
+    with page.expect_event("requestfinished", lambda request: request == held[0].request):
+        held[0].continue_()
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
+    expect(state).to_have_text("paused")

@@ -62,10 +62,13 @@ async function ask(): Promise<void> {
       return;
     }
     if (!response.ok) throw new Error(String(response.status));
-    take(await response.text());
+    const html = await response.text();
+    if (isPaused) return; // What was asked for before somebody paused is not put under their eyes.
+    take(html);
     failures = 0;
     tell("live");
   } catch {
+    if (isPaused) return;
     failures += 1;
     tell("stale");
   }
