@@ -2,9 +2,11 @@
 
 import re
 
+import httpx
 from playwright.sync_api import Page, Route, expect
 
 from tests.local_stack import LocalStack
+from tests.patience import PATIENCE_S
 
 
 def held_from(page: Page, url: str) -> list[Route]:
@@ -90,6 +92,30 @@ def test_a_part_that_leads_to_another_page_does_not_become_a_part_of_this_one(
         page.keyboard.press("Control+k")
     expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
     expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_the_drawer_is_that_of_the_call_that_was_clicked_last(
+    page: Page, local_stack: LocalStack
+) -> None:
+    for _ in range(2):
+        httpx.post(
+            f"{local_stack.router_url}/v1/embeddings",
+            json={"model": "wordllama/wordllama-256", "input": "a text"},
+            headers={"Authorization": f"Bearer {local_stack.demo['api_key']}"},
+            timeout=PATIENCE_S,
+        ).raise_for_status()
+    calls = page.locator("#calls tbody a")
+    page.goto(f"{local_stack.web_url}/usage")
+    while calls.count() < 2:
+        page.reload()
+    late = f"{local_stack.web_url}{calls.first.get_attribute('href')}"
+    page.route(late, lambda route: None)
+    with page.expect_request(late):
+        calls.first.click()
+    with page.expect_event("requestfailed", lambda request: request.url == late):
+        calls.nth(1).click()
+    shown = page.get_by_role("dialog").get_by_role("link", name="Open as a page")
+    expect(shown).to_have_attribute("href", calls.nth(1).get_attribute("href"))
 
 
 def test_what_was_on_its_way_does_not_move_a_paused_topology(
