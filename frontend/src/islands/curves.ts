@@ -2,7 +2,8 @@
 // go together (data-curve) and how they are called (data-labels). `x` is the column that they are over.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { axisLook, colour, follow } from "./following";
+import { axisLook, colour, follow, inUtc } from "./following";
+import { momentsOf } from "./moments";
 
 type Columns = Record<string, (number | null)[]> & { x: number[] };
 
@@ -12,6 +13,7 @@ const BAR = 4;
 const DASHES = [[], [6, 4], [2, 3], [10, 4], [10, 4, 2, 4], [1, 5]];
 const COLOURS = ["--rail", "--signal", "--danger", "--ink-soft", "--ok", "--ink"];
 const COMPACT = new Intl.NumberFormat(document.documentElement.lang, { notation: "compact", maximumSignificantDigits: 3 });
+const MOMENTS = momentsOf(document.documentElement.lang);
 
 /** 95 % intervals: a bar from low to high with a cap at each end. */
 function errorBars(plot: uPlot, names: string[], columns: Columns): void {
@@ -54,16 +56,21 @@ function draw(holder: HTMLElement, columns: Columns): uPlot {
   const highest = Math.max(1e-9, ...names.flatMap((name) => [...(columns[name] ?? []), ...(columns[`${name}_high`] ?? [])].map((value) => value ?? 0)));
   // A single point has a place in the middle of an hour, or of two loads.
   const pad = overTime ? 1800 : 1;
+  const xAxis: uPlot.Axis = overTime
+    ? { ...axis, space: 64, values: (_, ticks, __, ___, step) => MOMENTS.ticks(ticks, step) }
+    : { ...axis, values: (_, ticks) => ticks.map((tick) => COMPACT.format(tick)) };
+  const told = overTime ? MOMENTS.moment : (load: number): string => COMPACT.format(load);
   const options: uPlot.Options = {
     width: holder.clientWidth,
     height: HEIGHT,
+    tzDate: inUtc,
     axes: [
-      overTime ? axis : { ...axis, values: (_, ticks) => ticks.map((tick) => COMPACT.format(tick)) },
+      xAxis,
       { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => COMPACT.format(tick)) },
     ],
     scales: { x: { time: overTime, range: (_, min, max) => (min === max ? [min - pad, max + pad] : [min, max]) }, y: { range: [0, highest * 1.1] } },
     series: [
-      { label: holder.dataset.x ?? "x" },
+      { label: overTime ? "UTC" : (holder.dataset.x ?? "x"), value: (_, at: number | null) => (at === null ? "–" : told(at)) },
       ...names.map((name, i) => ({
         label: labels[i] ?? name,
         stroke: colour(COLOURS[i % COLOURS.length] ?? "--rail"),

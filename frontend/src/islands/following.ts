@@ -1,5 +1,5 @@
 // What charts of uPlot have in common: colours out of the theme, and following it and the window.
-import type uPlot from "uplot";
+import uPlot from "uplot";
 
 /** A token of the design system as a canvas takes it. */
 export function colour(name: string): string {
@@ -14,6 +14,11 @@ export function colour(name: string): string {
 export function axisLook(): uPlot.Axis {
   const font = `12px ${getComputedStyle(document.body).fontFamily}`;
   return { font, stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+}
+
+/** Has ticks fall on the hours and days of UTC. */
+export function inUtc(seconds: number): Date {
+  return uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
 }
 
 /** Draw a chart in each holder, as wide as the holder; redraw it when the theme changes. */
