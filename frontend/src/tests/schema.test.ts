@@ -59,6 +59,19 @@ test("what is typed is checked by its field", () => {
   for (const [name, text, value] of values) assert.deepEqual(parse(field(name), text), { value }, `${name}=${text}`);
 });
 
+test("what is chosen is sent as the schema has it, and nothing is the default of null", () => {
+  const chosen = fieldOf("n", { enum: [0, 1, true, "x", null], default: 1 }, true) as Field;
+  assert.deepEqual([chosen.options, chosen.initial], [["0", "1", "true", "x"], "1"]);
+  assert.deepEqual(["0", "1", "true", "x"].map((text) => parse(chosen, text)), [{ value: 0 }, { value: 1 }, { value: true }, { value: "x" }]);
+  const open = fieldOf("n", { type: ["integer", "null"], default: null }, false) as Field;
+  assert.deepEqual([open.initial, parse(open, open.initial)], ["", { value: undefined }]);
+});
+
+test("a pattern that this language cannot read refuses nothing", () => {
+  const pattern = fieldOf("t", { type: "string", pattern: "(?P<word>a+)" }, true) as Field;
+  assert.deepEqual(parse(pattern, "b"), { value: "b" });
+});
+
 test("a text's length is counted in characters, not in UTF-16", () => {
   const short = fieldOf("t", { type: "string", maxLength: 2 }, true) as Field;
   assert.deepEqual(parse(short, "🚂🚂"), { value: "🚂🚂" });

@@ -1,4 +1,5 @@
 // From a JSON schema to the fields of a form. Pure: no page, no network.
+import type { Value } from "./validate";
 
 export interface JsonSchema {
   type?: string | string[];
@@ -35,7 +36,9 @@ export interface Field {
   below: number | null;
   lengthMax: number | null;
   pattern: string;
+  /** What there is to choose from, as people see it; and what is sent, in the same order. */
   options: string[];
+  values: Value[];
   initial: string;
 }
 
@@ -59,6 +62,7 @@ function kindOf(schema: JsonSchema): FieldKind | null {
 export function fieldOf(name: string, schema: JsonSchema, required: boolean): Field | null {
   const kind = kindOf(schema);
   if (kind === null) return null;
+  const values = (schema.enum ?? []).filter((one): one is Value => one !== null && typeof one !== "object");
   return {
     name,
     title: schema.title ?? name,
@@ -71,8 +75,9 @@ export function fieldOf(name: string, schema: JsonSchema, required: boolean): Fi
     below: schema.exclusiveMaximum ?? null,
     lengthMax: schema.maxLength ?? null,
     pattern: schema.pattern ?? "",
-    options: (schema.enum ?? []).map(String),
-    initial: schema.default === undefined ? "" : String(schema.default),
+    options: values.map(String),
+    values,
+    initial: String(schema.default ?? ""),
   };
 }
 

@@ -27,10 +27,19 @@ function numeric(field: Field, text: string, language?: string): Parsed {
   return { value };
 }
 
+/** A pattern in another language's words is left to the model to judge. */
+function fits(pattern: string, text: string): boolean {
+  try {
+    return new RegExp(pattern, "u").test(text);
+  } catch {
+    return true;
+  }
+}
+
 function textual(field: Field, text: string): Parsed {
   // By code points, as JSON schema counts.
   if (field.lengthMax !== null && [...text].length > field.lengthMax) return problem("long", { max: field.lengthMax });
-  if (field.pattern && !new RegExp(field.pattern, "u").test(text)) return problem("pattern", { pattern: field.pattern });
+  if (!fits(field.pattern, text)) return problem("pattern", { pattern: field.pattern });
   return { value: text };
 }
 
@@ -47,7 +56,10 @@ export function parse(field: Field, text: string, language?: string): Parsed {
       if (["false", "0"].includes(word)) return { value: false };
       return problem("option", { options: "true, false" });
     }
-    case "enum": return field.options.includes(text) ? { value: text } : problem("option", { options: field.options.join(", ") });
+    case "enum": {
+      const value = field.values[field.options.indexOf(text)];
+      return value === undefined ? problem("option", { options: field.options.join(", ") }) : { value };
+    }
     default: return textual(field, text);
   }
 }
