@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { imageTensor, shownOutput, tableTensor, tensorInput, valuesTensor, type Tensor } from "../playground/inputs/tensors";
+import { imageShape, imageTensor, shownOutput, tableTensor, tensorInput, valuesTensor, type Tensor } from "../playground/inputs/tensors";
 
 const tensor = (datatype: string, ...shape: number[]): Tensor => ({ name: "X", datatype, shape });
 
@@ -42,6 +42,16 @@ test("pixels keep their channel's place", () => {
   };
   assert.deepEqual(imageTensor(input("FP32", -1, 3, 1, 2), pixels), { name: "X", datatype: "FP32", shape: [1, 3, 1, 2], data: [1, 0, 0, 1, 0.2, 0.4] });
   assert.deepEqual(imageTensor(input("UINT8", 1, 2, 3), pixels), { name: "X", datatype: "UINT8", shape: [1, 2, 3], data: [255, 0, 51, 0, 255, 102] });
+});
+
+test("what a picture is charged for is the first axis of what is sent", () => {
+  for (const shape of [[-1, 3, 8, 8], [1, 8, 8, 3], [3, 8, 8], [8, 4, 3]]) {
+    const input = tensorInput(tensor("UINT8", ...shape));
+    if (input.kind !== "image") throw new Error("no image");
+    const sent = imageTensor(input, new Uint8Array(4 * input.height * input.width));
+    assert.deepEqual(imageShape(input), sent.shape, shape.join());
+    assert.equal(imageShape(input)[0], Math.max(shape[0] ?? 0, 1), shape.join());
+  }
 });
 
 test("free values must fill their shape", () => {

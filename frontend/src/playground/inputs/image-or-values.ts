@@ -2,7 +2,7 @@
 import { complain, find, stamped } from "../dom";
 import { ImageRefused, pixels } from "./image";
 import type { InputWidget } from "./table-input";
-import { imageTensor, valuesTensor, type TensorInput } from "./tensors";
+import { imageShape, imageTensor, valuesTensor, type TensorInput } from "./tensors";
 import { isProblem } from "./validate";
 import { say, type Words } from "../words";
 
@@ -24,28 +24,31 @@ export function imageInput(
   const box = find<HTMLElement>(node, "[data-problem]");
   let chosen: Uint8ClampedArray | null = null;
   titled(node, input, file);
-  const show = async (picture: File): Promise<void> => {
+  const show = async (picture: File | undefined): Promise<void> => {
+    // A large picture may still be read when a smaller one is chosen after it.
+    const isOvertaken = (): boolean => file.files?.[0] !== picture;
+    chosen = null;
+    preview.hidden = true;
+    if (!picture) return changed();
     try {
       const found = await pixels(picture, input.width, input.height);
+      if (isOvertaken()) return;
       chosen = found.data;
       preview.src = found.preview;
       preview.hidden = false;
       complain(file, box, "");
     } catch (error) {
+      if (isOvertaken()) return;
       const refused = error instanceof ImageRefused ? error : new ImageRefused("imageKind");
-      chosen = null;
-      preview.hidden = true;
       complain(file, box, say(words, refused.problem, refused.values));
     }
     changed();
   };
-  file.addEventListener("change", () => {
-    const picture = file.files?.[0];
-    if (picture) void show(picture);
-  });
+  file.addEventListener("change", () => { void show(file.files?.[0]); });
   return {
     node,
-    rows: () => 1,
+    // What is charged for is the first axis: of a picture without one for many, its channels or its lines.
+    rows: () => imageShape(input)[0] ?? 1,
     state: () => null,
     take: (isQuiet) => {
       if (chosen) return imageTensor(input, chosen);

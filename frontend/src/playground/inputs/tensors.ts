@@ -75,10 +75,16 @@ export function tableTensor(tensor: Tensor, rows: Value[][]): SentTensor {
   return { name: tensor.name, datatype: tensor.datatype, shape, data: rows.flat() };
 }
 
+type ImageInput = Extract<TensorInput, { kind: "image" }>;
+
+/** The shape of one picture as it is sent. */
+export function imageShape({ tensor, layout, height, width }: ImageInput): number[] {
+  const shape = layout === "CHW" ? [3, height, width] : [height, width, 3];
+  return tensor.shape.length === 4 ? [1, ...shape] : shape;
+}
+
 /** RGBA pixels (0 to 255, row by row) as a tensor of RGB: 0 to 1 for floats, bytes for integers. */
-export function imageTensor(
-  input: Extract<TensorInput, { kind: "image" }>, pixels: ArrayLike<number>,
-): SentTensor {
+export function imageTensor(input: ImageInput, pixels: ArrayLike<number>): SentTensor {
   const { tensor, layout, height, width } = input;
   const whole = tensor.datatype in INTEGERS;
   const at = (i: number, channel: number): number => {
@@ -89,8 +95,7 @@ export function imageTensor(
   const data: number[] = [];
   if (layout === "CHW") for (let c = 0; c < 3; c++) for (let i = 0; i < count; i++) data.push(at(i, c));
   else for (let i = 0; i < count; i++) for (let c = 0; c < 3; c++) data.push(at(i, c));
-  const shape = layout === "CHW" ? [3, height, width] : [height, width, 3];
-  return { name: tensor.name, datatype: tensor.datatype, shape: tensor.shape.length === 4 ? [1, ...shape] : shape, data };
+  return { name: tensor.name, datatype: tensor.datatype, shape: imageShape(input), data };
 }
 
 export interface OutputTensor { name: string; datatype: string; shape: number[]; data: Value[] }
