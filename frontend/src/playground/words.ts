@@ -13,6 +13,12 @@ export function decimal(value: number, least: number, most = least, language = p
   return value.toLocaleString(language, { minimumFractionDigits: least, maximumFractionDigits: most, useGrouping: false });
 }
 
+/** A model's number with five digits that matter, and its decimal sign as the page's language writes it. */
+export function figure(value: number, language = pageLanguage()): string {
+  const digits = Number.isInteger(value) ? value : Number(value.toPrecision(5));
+  return String(digits).replace(".", decimal(0.5, 1, 1, language).charAt(1));
+}
+
 /** What a person typed, with a point where the page's language writes numbers with a comma; else as it is. */
 export function withPoint(text: string, language = pageLanguage()): string {
   const hasComma = decimal(0.5, 1, 1, language).includes(",");

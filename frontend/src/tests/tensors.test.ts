@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { imageShape, imageTensor, shownOutput, tableTensor, tensorInput, valuesTensor, type Tensor } from "../playground/inputs/tensors";
+import { formatted, imageShape, imageTensor, shownOutput, tableTensor, tensorInput, valuesTensor, type Tensor } from "../playground/inputs/tensors";
+import { figure } from "../playground/words";
 
 const tensor = (datatype: string, ...shape: number[]): Tensor => ({ name: "X", datatype, shape });
 
@@ -78,4 +79,6 @@ test("a wide output shows its highest values with their places", () => {
   assert.equal(shown.rows[0]?.[0], "[17] 19");
   const narrow = shownOutput({ name: "P", datatype: "FP32", shape: [2, 1], data: [0.123456789, 1] });
   assert.deepEqual([narrow.head, narrow.rows], [["P"], [["0.12346"], ["1"]]]);
+  assert.deepEqual([formatted(1.5e-9), formatted("a.b"), formatted(true), formatted(null)], ["1.5e-9", "a.b", "true", ""]);
+  assert.deepEqual([figure(0.5, "pt-BR"), figure(-1234.56789, "pt-BR"), figure(12, "pt-BR")], ["0,5", "-1234,6", "12"]);
 });

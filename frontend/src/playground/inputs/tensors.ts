@@ -1,6 +1,6 @@
 // Inputs and outputs of Open Inference Protocol models: which form fits a tensor, and what is sent. Pure.
 import { fieldOf, type Field, type JsonSchema } from "./schema";
-import { withPoint } from "../words";
+import { figure, withPoint } from "../words";
 import type { Value } from "./validate";
 
 export interface Tensor { name: string; datatype: string; shape: number[] }
@@ -105,8 +105,7 @@ export const TOP = 5;
 const WIDE = 16;
 
 export function formatted(value: Value | null | undefined): string {
-  if (typeof value !== "number") return String(value ?? "");
-  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
+  return typeof value === "number" ? figure(value) : String(value ?? "");
 }
 
 /** An output as a table: a row an example; of wide ones the highest values, with their places. */
