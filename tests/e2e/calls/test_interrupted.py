@@ -88,6 +88,17 @@ def test_a_picture_that_nobody_looked_at_need_not_be_chosen_again(
     expect(page.get_by_label("Your message")).to_have_value("What is this?")
 
 
+def test_code_is_that_of_the_call_as_it_would_go_now(page: Page, answers: Answers) -> None:
+    page.get_by_text("Show code").click()
+    shown = page.locator("#code-shown")
+    expect(shown).to_contain_text(CHAT_MODEL)
+    page.locator(".lane").get_by_label("Provider").select_option("northyard")
+    expect(shown).to_contain_text('"northyard"')
+    ask(page, "First?")
+    expect(page.locator(".bubble").last).to_contain_text("Hello.")
+    expect(shown).to_contain_text("Hello.")
+
+
 def test_code_is_shown_while_somebody_still_types(page: Page, local_stack: LocalStack) -> None:
     playground(page, local_stack, CHAT_MODEL)
     page.get_by_text("Show code").click()

@@ -61,6 +61,7 @@ export function chat(root: HTMLElement, settings: Settings): void {
       lanes: lanes.map((lane) => lane.state),
     };
     keep(settings.model, VERSION, state);
+    redrawCode();
   };
   /** What would be sent, as far as its cost depends on it; null while the length is no number.
    * Before anything is written it is the shortest prompt. */
@@ -127,6 +128,7 @@ export function chat(root: HTMLElement, settings: Settings): void {
       return button;
     }));
     requote();
+    redrawCode();
   };
 
   const send = async (): Promise<void> => {
@@ -151,7 +153,7 @@ export function chat(root: HTMLElement, settings: Settings): void {
   };
 
   form.addEventListener("submit", (event) => { event.preventDefault(); void send(); });
-  form.addEventListener("input", () => { requote(); redrawCode(); changed(); });
+  form.addEventListener("input", () => { requote(); changed(); });
   sendOnCtrlEnter(form);
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.ctrlKey && !event.metaKey && !event.isComposing) {
