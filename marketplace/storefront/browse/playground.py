@@ -39,6 +39,7 @@ WORDS: dict[str, str | Promise] = {
     "image": _("Choose an image."),
     "imageKind": _("The browser cannot read this file as an image."),
     "imageBytes": _("The file is larger than {max} MB: choose a smaller one."),
+    "imagesMax": _("At most {max} images in one message: the others are left out."),
     "row": _("Row {n}"),
     "removeRow": _("Remove row {n}"),
     "answering": _("Answering…"),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.calls.test_side_by_side import CHAT_MODEL, picture, playground
 from tests.local_stack import LocalStack
@@ -86,6 +86,52 @@ def test_a_picture_that_nobody_looked_at_need_not_be_chosen_again(
     expect(page.get_by_role("alert")).to_contain_text("Not now.")
     expect(page.locator(".thumbnail")).to_have_count(1)
     expect(page.get_by_label("Your message")).to_have_value("What is this?")
+
+
+def shown_images(page: Page) -> Locator:
+    page.evaluate("document.querySelector('[data-images-field]').hidden = false")
+    return page.locator(".thumbnail")
+
+
+def test_a_message_waits_for_the_pictures_that_were_chosen_for_it(
+    page: Page, answers: Answers, tmp_path: Path
+) -> None:
+    thumbnails = shown_images(page)
+    page.get_by_label("Your message").fill("What is this?")
+    # In one turn: the picture cannot have been read.
+    page.evaluate(
+        """() => {
+            const made = document.createElement("canvas");
+            const text = atob(made.toDataURL().split(",")[1]);
+            const bytes = Uint8Array.from(text, (one) => one.charCodeAt(0));
+            const chosen = new DataTransfer();
+            chosen.items.add(new File([bytes], "a.png", { type: "image/png" }));
+            const files = document.querySelector("#images");
+            files.files = chosen.files;
+            files.dispatchEvent(new Event("change"));
+            document.querySelector("form:has(#prompt)").requestSubmit();
+        }"""
+    )
+    expect(page.locator(".bubble").last).to_contain_text("Hello.")
+    kinds = [part["type"] for part in answers.sent[-1]["messages"][0]["content"]]
+    assert kinds == ["text", "image_url"]
+    expect(thumbnails).to_have_count(0)
+
+
+def test_pictures_for_which_there_is_no_room_are_said(
+    page: Page, answers: Answers, tmp_path: Path
+) -> None:
+    thumbnails = shown_images(page)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    whole = [picture(tmp_path / f"{side}.png", side) for side in range(20, 25)]
+    problem = page.locator("[data-image-problem]")
+    page.locator("#images").set_input_files([whole[0], broken])
+    expect(problem).to_contain_text("cannot read this file")
+    expect(thumbnails).to_have_count(1)
+    page.locator("#images").set_input_files(whole[1:])
+    expect(problem).to_contain_text("At most 4 images")
+    expect(thumbnails).to_have_count(4)
 
 
 def test_code_is_that_of_the_call_as_it_would_go_now(page: Page, answers: Answers) -> None:

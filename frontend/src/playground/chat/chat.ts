@@ -41,6 +41,8 @@ export function chat(root: HTMLElement, settings: Settings): void {
   const more: Control[] = fieldsOf(schema, OWN).map((field) => control({ ...field, required: false }, saved?.more[field.name] ?? field.initial));
   const lanes: Lane[] = [];
   let images: string[] = [];
+  /** While pictures that were chosen are read; false where one is refused. */
+  let reading: Promise<boolean> | null = null;
   let busy = false;
 
   find(form, "[data-more]").append(...more.map(labelled));
@@ -130,20 +132,35 @@ export function chat(root: HTMLElement, settings: Settings): void {
     requote();
     redrawCode();
   };
+  /** Add pictures as far as there is room; what is refused is said. */
+  const addImages = async (chosen: File[]): Promise<boolean> => {
+    const room = IMAGES_MAX - images.length;
+    const read = await Promise.allSettled(chosen.slice(0, room).map(dataUrl));
+    const failed = read.find((one) => one.status === "rejected");
+    let refused = chosen.length > room ? new ImageRefused("imagesMax", { max: IMAGES_MAX }) : null;
+    if (failed) refused = failed.reason instanceof ImageRefused ? failed.reason : new ImageRefused("imageKind");
+    complain(files, imageProblem, refused ? say(words, refused.problem, refused.values) : "");
+    setImages([...images, ...read.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []))]);
+    return refused === null;
+  };
 
+  const idle = (): void => {
+    busy = sendButton.disabled = false;
+    root.setAttribute("aria-busy", "false");
+  };
   const send = async (): Promise<void> => {
-    const prompt = input.value.trim();
     const chatSettings = read();
-    if (!prompt || busy || !chatSettings) return;
+    if (!input.value.trim() || busy || !chatSettings) return;
     busy = sendButton.disabled = true;
     root.setAttribute("aria-busy", "true");
+    if (reading && !(await reading)) return idle(); // A picture belongs to the message before which it was chosen.
+    const prompt = input.value.trim();
     const sent = images;
     const message = userMessage(prompt, sent);
     input.value = "";
     setImages([]);
     const answered = await Promise.all(lanes.map((lane) => lane.send(message, chatSettings)));
-    busy = sendButton.disabled = false;
-    root.setAttribute("aria-busy", "false");
+    idle();
     if (!answered.some(Boolean)) { // What nobody answered need not be typed or chosen again.
       input.value ||= prompt;
       if (!images.length) setImages(sent);
@@ -162,15 +179,11 @@ export function chat(root: HTMLElement, settings: Settings): void {
     }
   });
   files.addEventListener("change", () => {
-    const chosen = [...(files.files ?? [])].slice(0, IMAGES_MAX - images.length);
+    const chosen = [...(files.files ?? [])];
     files.value = "";
-    Promise.all(chosen.map(dataUrl)).then(
-      (urls) => { complain(files, imageProblem, ""); setImages([...images, ...urls]); },
-      (error: unknown) => {
-        const refused = error instanceof ImageRefused ? error : new ImageRefused("imageKind");
-        complain(files, imageProblem, say(words, refused.problem, refused.values));
-      },
-    );
+    const mine = (reading ?? Promise.resolve(true)).then(() => addImages(chosen));
+    reading = mine;
+    void mine.then(() => { if (reading === mine) reading = null; });
   });
   addButton.addEventListener("click", () => {
     const taken = new Set(lanes.map((lane) => lane.state.model));
