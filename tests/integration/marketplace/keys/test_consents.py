@@ -362,3 +362,9 @@ def test_the_page_speaks_portuguese(shop: Shop) -> None:
     page = signed_in(shop.owner).get(link(), headers={"accept-language": "pt-br"})
     assert "tool.example pede uma chave" in page.content.decode()
     assert "tem então 5 minutos" in page.content.decode()
+
+
+def test_a_limit_that_was_asked_for_is_in_its_field_in_every_language(shop: Shop) -> None:
+    for language in ("en", "pt-br"):
+        page = signed_in(shop.owner).get(link(limit="12.5"), headers={"accept-language": language})
+        assert 'name="budget_usd" value="12.5"' in page.text, language
