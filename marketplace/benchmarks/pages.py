@@ -102,6 +102,9 @@ def benchmarks(request: HttpRequest) -> HttpResponse:
 def benchmark(request: HttpRequest, benchmark_id: int) -> HttpResponse:
     """One benchmark: its curve, percentiles with their intervals, and what it ran on."""
     row = _one(request, benchmark_id)
+    if row.is_over and request.headers.get("HX-Request"):
+        # The whole page again: its curve is drawn, and its buttons change, as it loads.
+        return HttpResponse(headers={"HX-Refresh": "true"})
     points = list(row.points.all())
     context = {
         "benchmark": row,
