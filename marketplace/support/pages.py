@@ -89,8 +89,8 @@ def call(request: HttpRequest, request_id: UUID) -> HttpResponse:
     deployment = Deployment.objects.filter(pk=event.deployment_id).select_related(
         "pool", "provider"
     )
-    ordered = [place.candidate for place in places(event.candidates)]
-    engines = stacks(ordered)
+    ordered = places(event.candidates)
+    engines = stacks([place.candidate for place in ordered])
     sent = tries(event.attempts)
     hedged_ms = hedge_of(sent, event.worker_id, event.queue_ms)
     context = {
@@ -100,7 +100,7 @@ def call(request: HttpRequest, request_id: UUID) -> HttpResponse:
         "hedged_ms": hedged_ms,
         "owner": owner,
         "deployment": deployment.first(),
-        "candidates": ordered,
+        "places": ordered,
         "engines": engines,
         "widest_ms": widest_ms(engines),
         "terms": TERMS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from marketplace.billing.models import StaffTransfer
 from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
+from router.contracts.record import CandidateRecord, Candidates
 from tests.integration.marketplace.calls import settled_call
 from tests.integration.marketplace.ledger import USD, as_owner
 from tests.integration.marketplace.shop import Shop, signed_in
@@ -84,6 +86,16 @@ def test_a_call_of_anybody_is_seen_with_its_decision(staff: Client, shop: Shop) 
     text = staff.get(f"/support/calls/{call}").content.decode()
     assert "Why this route?" in text
     assert Look.objects.get().organisation == "acme"
+
+
+def test_a_place_that_was_ruled_out_has_no_score(staff: Client, shop: Shop) -> None:
+    chosen = CandidateRecord(shop.deployment.pk, "fast-0", "fast", "chosen", 0.0, 20.0, 0.02)
+    drained = CandidateRecord(shop.deployment.pk, "old-0", "fast", "draining", 0.0, 0.0, 0.0)
+    call = settled_call(shop, candidates=Candidates(lambda: (drained, chosen)))
+    text = staff.get(f"/support/calls/{call}").text
+    rows = re.findall(r'<tr[^>]*><td class="mono">(fast-0|old-0)</td>(.*?)</tr>', text)
+    figures = {name: re.findall(r'class="num"[^>]*>([^<]+)<', rest) for name, rest in rows}
+    assert figures == {"fast-0": ["0 ms", "20 ms", "0.020"], "old-0": ["–", "–", "–"]}
 
 
 def test_looks_are_not_rewritten(staff: Client, shop: Shop) -> None:
