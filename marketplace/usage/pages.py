@@ -24,7 +24,7 @@ from marketplace.usage.decisions.tries import hedge_of, places, reasons, retries
 from marketplace.usage.models import OUTCOMES, UsageEvent
 from marketplace.usage.refusals.selectors import refused_in
 from marketplace.usage.rollups.selectors import fewest_rollups_of, models_called, sums_of
-from marketplace.usage.rollups.summary import GROUPS, Step, names_of, summary_of
+from marketplace.usage.rollups.summary import GROUPS, Step, choices_of, names_of, summary_of
 from marketplace.usage.selectors import calls_in, calls_page
 from marketplace.usage.windows import CUSTOM, RANGES, Window, filters_of, window_of
 from router.domain.money import NANO_PER_USD, PRICE_SCALE, format_usd
@@ -69,6 +69,8 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     by = request.GET.get("by", "")
     by = by if by in GROUPS else "model"
     summary = summary_of(organisation, window, by=by, **filters)
+    # A model that was not called in the window may be chosen all the same.
+    models = {*models_called(organisation.pk, window), filters.get("model", "")} - {""}
     calls, older = calls_page(
         organisation.pk, window, before=_cursor(request), count=ROWS_PER_PAGE, **filters
     )
@@ -87,9 +89,9 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
         "group_names": {name: label for name, (_field, label) in GROUPS.items()},
         "by": by,
         "outcomes": OUTCOMES,
-        "models": models_called(organisation.pk, window),
-        "keys": names_of(organisation, "key"),
-        "members": names_of(organisation, "member"),
+        "models": sorted(models),
+        "keys": choices_of(organisation, "key", filters.get("key_id")),
+        "members": choices_of(organisation, "member", filters.get("user_id")),
         "chosen": _chosen(request, window),
         "ranges": {**{name: label for name, (label, _span) in RANGES.items()}, CUSTOM: _("Custom")},
         "emulated_pools": set(Pool.objects.filter(emulated=True).values_list("name", flat=True)),

@@ -102,6 +102,12 @@ def names_of(organisation: Organisation, by: str) -> dict[Any, object]:
     return dict(OUTCOMES) if by == "outcome" else {}
 
 
+def choices_of(organisation: Organisation, by: str, chosen: int | None) -> dict[Any, object]:
+    """What a filter by keys or members offers: also the chosen one where that is gone."""
+    names = names_of(organisation, by)
+    return names | {chosen: _name(by, chosen, names)} if chosen else names
+
+
 def _name(by: str, value: Any, names: dict[Any, object]) -> str:
     if value in names:
         return str(names[value])

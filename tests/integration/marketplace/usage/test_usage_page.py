@@ -157,6 +157,17 @@ def test_page_and_api_say_the_same(shop: Shop, owner: Client) -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "named"),
+    [("model=author/gone", "author/gone"), ("key=4711", "deleted key"), ("member=4711", "former")],
+)
+def test_the_filter_in_force_is_chosen_though_nothing_was_called(
+    owner: Client, query: str, named: str
+) -> None:
+    page = owner.get(f"/usage?range=6h&{query}").content.decode()
+    assert re.search(rf" selected>{named}[^<]*</option>", page)
+
+
+@pytest.mark.parametrize(
     ("query", "field"),
     [
         ("", "organisation"),
