@@ -16,7 +16,7 @@ MEANINGS: dict[str, Promise] = {
     "uptime": _("The share of calls that reached a machine and were not failed by it."),
     "hold": _("Money set aside for one call, then either charged or returned."),
     "lease": _("Credit that one router may spend for a time; what it does not spend returns."),
-    "knee": _("The highest load at which the target was still met."),
+    "knee": _("The load with the highest ratio of answers within the SLO to mean latency."),
 }
 """By the word's id. ``docs/glossary.md`` has them too."""
 
