@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from marketplace.accounts.selectors import organisations_of
-from marketplace.catalog.models import AIModel, Task
+from marketplace.catalog.models import Task
 from marketplace.catalog.selectors import facets, models_published
 from marketplace.pipelines.examples import example_of
 from marketplace.pipelines.models import Pipeline
@@ -34,11 +34,8 @@ from marketplace.storefront.browse.filters import (
 from marketplace.storefront.browse.listing import found, listings, with_trends
 from marketplace.storefront.browse.model_tabs import TAB_CONTEXTS
 from marketplace.storefront.browse.pipelines import pipelines_found
-from marketplace.storefront.browse.playground import (
-    example_row,
-    playground_kind,
-    playground_settings,
-)
+from marketplace.storefront.browse.playground import playground_kind, playground_settings
+from marketplace.storefront.browse.tensor_examples import as_json, tensor_examples
 
 CARDS_PER_PAGE, ROWS_PER_PAGE = 24, 50
 TABS = {
@@ -118,6 +115,9 @@ def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
     asked = request.GET.get("tab", "")
     tab = asked if asked in TABS else "overview"
     listing, shows = rows[0], TAB_CONTEXTS.get(tab)
+    kind = playground_kind(listing.model)
+    inputs = listing.model.tensors.get("inputs", []) if kind == "form" else []
+    examples = tensor_examples(inputs, listing.model.input_schema)
     context = {
         "listing": listing,
         "model": listing.model,
@@ -125,10 +125,10 @@ def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
         "tab": tab,
         "router_url": settings.WAYPOST_ROUTER_URL,
         "router_host": settings.WAYPOST_ROUTER_URL.partition("://")[2],
-        "playground": playground_kind(listing.model),
+        "playground": kind,
         "playground_settings": playground_settings(listing) if tab == "playground" else None,
-        "tensor_input": _first_input(listing.model),
-        "features": example_row(listing.model),
+        "tensor_examples": examples,
+        "tensor_json": _for_shell(as_json(examples)),
         "canonical": absolute(reverse("model", args=(author, slug))),
         **(shows(listing, request.GET.dict(), timezone.now()) if shows else {}),
     }
@@ -145,18 +145,18 @@ def _pipeline(request: HttpRequest, row: Pipeline) -> HttpResponse:
     context = {
         "row": row,
         "shown": shown,
-        "example": _for_shell(shown.definition.input_schema),
+        "example": _for_shell(_as_json(shown.definition.input_schema)),
         "router_url": settings.WAYPOST_ROUTER_URL,
         "canonical": absolute(reverse("model", args=row.name.split("/", 1))),
     }
     return render(request, "catalog/pipeline.html", context)
 
 
-def _for_shell(schema: dict[str, Any]) -> str:
-    """An example input as JSON that stands between a shell's single quotes."""
-    return json.dumps(example_of(schema), ensure_ascii=False).replace("'", r"'\''")
+def _as_json(schema: dict[str, Any]) -> str:
+    """An example of an input, as JSON."""
+    return json.dumps(example_of(schema), ensure_ascii=False)
 
 
-def _first_input(model: AIModel) -> dict[str, Any]:
-    inputs = model.tensors.get("inputs") or [{}]
-    return dict(inputs[0])
+def _for_shell(text: str) -> str:
+    """A text that stands between a shell's single quotes."""
+    return text.replace("'", r"'\''")

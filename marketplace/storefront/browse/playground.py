@@ -120,27 +120,6 @@ def playground_settings(listing: Listing) -> dict[str, Any]:
     }
 
 
-def example_row(model: AIModel) -> list[float]:
-    """An example row of the first table in the model's schema; empty if it describes none.
-
-    Numbers only: they stand in the code that the page shows.
-    """
-    for tensor in model.tensors.get("inputs", []):
-        schema = _mapping(_mapping(model.input_schema.get("properties")).get(tensor.get("name")))
-        columns = _mapping(schema.get("items")).get("prefixItems")
-        if isinstance(columns, list) and columns:
-            return [_number(_mapping(column).get("default")) for column in columns]
-    return []
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
-
-
 def _lanes(listing: Listing, kind: str) -> list[Listing]:
     """The model itself, and for a chat the models to compare it with."""
     if kind != Task.CHAT:
