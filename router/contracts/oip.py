@@ -327,6 +327,6 @@ def flow_control(ahead_bytes: int) -> list[tuple[str, int]]:
     """Options of gRPC that bound how far a sender may be ahead of its reader.
 
     Without them gRPC widens each stream's window as fast as the bytes come: for one client that
-    reads nothing, a router kept more than 16 MiB.
+    reads nothing, a router kept more than 16 MiB. It grants up to twice its look-ahead.
     """
-    return [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", ahead_bytes)]
+    return [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", ahead_bytes // 2)]

@@ -34,10 +34,8 @@ MODEL, ROWS, ROW_NANO = "a/t", 2, 100
 METADATA = (("authorization", f"Bearer {KEY}"),)
 LIMITS = Limits(silence_timeout_s=2)
 LARGE = b"x" * 65_536
-HELD_BYTES_MAX = 4 * LIMITS.grpc_ahead_bytes
-"""What the router lets a worker send ahead, and what gRPC has in hand at either end: its windows
-grow with the delay that it measures.
-"""
+HELD_BYTES_MAX = 2 * LIMITS.grpc_ahead_bytes
+"""What the router lets a worker send ahead, and what gRPC has in hand at either end."""
 TENSOR = {"name": "X", "datatype": "FP32", "shape": [1], "data": [1]}
 INFERENCE = {"inputs": [TENSOR]}
 
