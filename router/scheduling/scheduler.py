@@ -261,9 +261,16 @@ class Scheduler:
 
     def tick(self, now_s: float) -> list[Decision]:
         """Time has passed: waits have shortened, requests have become late, probes are due."""
-        decisions = self._matching.tick(now_s)
-        for attempt in self._watched.late(now_s):
-            decisions += self._late(attempt, now_s)
+        late = self._watched.late(now_s)
+        decisions: list[Decision] = []
+        # First: nothing goes to a worker whose probe has just failed.
+        for attempt in late:
+            if attempt.is_probe:
+                decisions += [Cancel(attempt), *self.ended(attempt, FAILED, now_s)]
+        decisions += self._matching.tick(now_s)
+        for attempt in late:
+            if not attempt.is_probe:
+                decisions += self._late(attempt, now_s)
         decisions += self._prober.sweep(self.fleet.workers.values(), now_s)
         return decisions
 
@@ -330,9 +337,7 @@ class Scheduler:
         self._watched.watch(first, now_s, again=True)
 
     def _late(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        """An attempt is late: send it twice if that is wise, otherwise look again later."""
-        if attempt.is_probe:
-            return [Cancel(attempt), *self.ended(attempt, FAILED, now_s)]
+        """A client's call is late: send it twice if that is wise, otherwise look again later."""
         ticket = attempt.ticket
         if attempt.answering or attempt.twin is not None:
             return []

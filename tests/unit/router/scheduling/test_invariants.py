@@ -61,17 +61,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.note(self.scheduler.apply(fleet, self.now_s))
 
     def note(self, decisions: list[Decision]) -> None:
-        for number, decision in enumerate(decisions):
-            later = decisions[number + 1 :]
+        for decision in decisions:
             if isinstance(decision, Dispatch):
-                self.goes_where_it_may(decision.attempt, later)
+                self.goes_where_it_may(decision.attempt)
                 self.answer(decision.attempt.ticket.id)
                 self.run(decision.attempt)
             elif isinstance(decision, Hedge):
                 assert decision.of.id in self.running
                 assert decision.of.endpoint.worker is not decision.attempt.endpoint.worker
                 assert not self.waiting, "it took a slot from somebody"
-                self.goes_where_it_may(decision.attempt, later)
+                self.goes_where_it_may(decision.attempt)
                 self.run(decision.attempt)
             elif isinstance(decision, Probe):
                 assert decision.attempt.is_probe
@@ -99,11 +98,10 @@ class SchedulerMachine(RuleBasedStateMachine):
     def usable(self, made: Ticket) -> list[str]:
         return [n for n in made.candidates if n in self.catalog and n not in made.excluded]
 
-    def goes_where_it_may(self, attempt: Attempt, later: list[Decision]) -> None:
+    def goes_where_it_may(self, attempt: Attempt) -> None:
         worker, usable = attempt.endpoint.worker, self.usable(attempt.ticket)
         assert worker.id in usable
-        is_ejected_later = any(isinstance(d, Eject) and d.worker_id == worker.id for d in later)
-        if worker.ejection.is_ejected and not is_ejected_later:
+        if worker.ejection.is_ejected:
             workers = self.scheduler.fleet.workers
             assert all(workers[name].ejection.is_ejected for name in usable)
 

@@ -283,6 +283,20 @@ def test_a_worker_that_is_slower_than_its_like_is_asked_every_few_seconds() -> N
     assert last["b"] > 4 * STRAGGLER_INTERVAL_MAX_S
 
 
+def test_what_waits_does_not_go_to_a_worker_whose_probe_has_just_failed() -> None:
+    made = scheduler(endpoint("fast", service_ms=100), endpoint("slow", service_ms=500))
+    made.ended(place(made, "known", "slow"), ANSWERED, 0.5)
+    made.ended(place(made, "failed", "slow", now_s=0.5), FAILED, 0.6)
+    for name in ("long", "behind"):
+        place(made, name, "fast", now_s=1.7)
+    (probe,) = probes(made.tick(1.75))
+    assert probe.endpoint.worker.id == "slow"
+    assert made.arrive(ticket("waits", "fast", "slow", now_s=1.76), 1.76) == []
+    decisions = made.tick(1.75 + PROBE_TIMEOUT_S)
+    assert made.fleet.workers["slow"].ejection.is_ejected
+    assert dispatched(decisions) == []
+
+
 def test_a_client_that_is_served_by_an_ejected_worker_lets_it_back_in() -> None:
     made = scheduler(endpoint("only", slots=4))
     running = [place(made, name, "only") for name in "abc"]
