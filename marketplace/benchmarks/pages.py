@@ -25,6 +25,7 @@ from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus
 from marketplace.catalog.selectors import models_published
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_cancel
+from marketplace.shared.numbers import whole
 
 ROWS_PER_PAGE = 25
 COMPARED_MAX = 6
@@ -55,7 +56,7 @@ class BenchmarkForm(forms.Form):
             model = get_object_or_404(models_published(), name=what.partition(":")[2])
         else:
             rows = Deployment.objects.select_related("version__model", "provider__organisation")
-            deployment = get_object_or_404(rows, pk=int(what) if what.isdecimal() else 0)
+            deployment = get_object_or_404(rows, pk=whole(what) or 0)
             model = deployment.version.model
         if not may_measure(request, deployment):
             raise PermissionDenied(_("Only staff and the deployment's provider may measure it."))

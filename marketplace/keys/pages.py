@@ -30,11 +30,11 @@ from marketplace.keys.forms import KeyForm, NewKeyForm, RotationForm, RuleForms
 from marketplace.keys.guards import guard_model_check
 from marketplace.keys.rotation import api_key_rotate
 from marketplace.shared.confirming import confirmation, is_confirmed
+from marketplace.shared.numbers import whole
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 RULES_GIVEN = "rules-TOTAL_FORMS"
 ROWS_PER_PAGE = 100
-ID_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def _keys_page(
 
 def _page_of(request: HttpRequest, rows: QuerySet[ApiKey]) -> str | int:
     """The page asked for, or that of a key (``?key=``), newest first."""
-    key = request.GET.get("key", "")
-    if "page" in request.GET or not key.isdecimal() or len(key) > ID_DIGITS:
+    key = whole(request.GET.get("key", ""))
+    if "page" in request.GET or key is None:
         return request.GET.get("page", 1)
     return rows.filter(pk__gt=key).count() // ROWS_PER_PAGE + 1

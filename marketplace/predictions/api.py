@@ -39,6 +39,7 @@ from marketplace.predictions.services import (
     prediction_delete,
 )
 from marketplace.shared.held import hold
+from marketplace.shared.numbers import whole
 from marketplace.webhooks.services import webhook_url_checked
 from router.domain.request import Priority
 
@@ -182,8 +183,7 @@ class PredictionStreamView(_View):
 
     def get(self, request: Request, prediction_id: str) -> HttpResponse:
         prediction = self.found(prediction_id)
-        after = request.headers.get("Last-Event-ID", "")
-        after_id = int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
+        after_id = whole(request.headers.get("Last-Event-ID", "")) or 0
         body, stream = stream_begin(prediction, after_id)
         if stream is not None:
             hold(request, stream)

@@ -19,6 +19,7 @@ from marketplace.presets.models import Preset
 from marketplace.presets.selectors import presets_last
 from marketplace.presets.services import preset_retire, preset_save
 from marketplace.shared.confirming import confirmation, is_confirmed
+from marketplace.shared.numbers import whole
 
 VERSIONS_SHOWN = 50
 
@@ -54,7 +55,7 @@ def preset(request: HttpRequest, organisation: Organisation, name: str) -> HttpR
     last = own.order_by("-version").first()
     row = last
     if asked := request.GET.get("version", ""):
-        row = own.filter(version=asked).first() if asked.isdecimal() and len(asked) < 5 else None
+        row = own.filter(version=whole(asked) or 0).first()
     if last is None or row is None:
         return get_object_or_404(own, pk=None)  # type: ignore[return-value] # always raises
     form = PresetForm(initial=_initial(row))

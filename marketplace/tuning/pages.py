@@ -20,6 +20,7 @@ from marketplace.routing.trials.aim import Aim
 from marketplace.routing.trials.events import DEMO, tuned_by
 from marketplace.routing.trials.models import RoutingEvent, Straggler, Trial
 from marketplace.shared.confirming import confirmation, is_confirmed
+from marketplace.shared.numbers import whole
 from marketplace.tuning import sentences
 from marketplace.tuning.editor.services import PolicyConflict, policy_roll_back
 from marketplace.tuning.forms import TuningForm
@@ -37,7 +38,6 @@ from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 VERSIONS_SHOWN = EVENTS_SHOWN = 50
 WHY_CHARACTERS = 200
-VERSION_DIGITS = 9
 ACTIONS: dict[str, Callable[..., Trial]] = {
     "approve": trial_approve,
     "dismiss": trial_dismiss,
@@ -67,10 +67,10 @@ def route_tune(request: HttpRequest, author: str, slug: str) -> HttpResponse:
 @staff_required
 def route_revert(request: HttpRequest, author: str, slug: str) -> HttpResponse:
     """Publish an old version again."""
-    model, version = _model(author, slug), request.POST.get("version", "")
-    if not version.isdecimal() or len(version) > VERSION_DIGITS:
+    model, version = _model(author, slug), whole(request.POST.get("version", ""))
+    if version is None:
         return _page(request, model, refused=[_("Choose a version.")], status=422)
-    if model.policies.filter(version=int(version)).exists() and not is_confirmed(request):
+    if model.policies.filter(version=version).exists() and not is_confirmed(request):
         return _ask_again(
             request,
             model,
@@ -85,9 +85,10 @@ def route_revert(request: HttpRequest, author: str, slug: str) -> HttpResponse:
         model,
         lambda: policy_roll_back(
             model=model,
-            to_version=int(version),
+            to_version=version,
             by=_user(request),
-            expected_version=int(seen[:VERSION_DIGITS]) if seen.isdecimal() else None,
+            # What is no version is not the one in force.
+            expected_version=whole(seen) or 0 if seen else None,
         ),
     )
 

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.permissions import Permission
+from marketplace.shared.numbers import ID_MAX
 from marketplace.shared.paging import NewestFirst
 from marketplace.usage.models import OUTCOMES, UsageEvent
 from marketplace.usage.partitions import id_floor
@@ -24,7 +25,6 @@ from marketplace.usage.windows import (
     CUSTOM,
     DAYS_MAX,
     DEFAULT,
-    ID_MAX,
     RANGES,
     filters_of,
     window_of,

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from marketplace.shared.numbers import whole
 from marketplace.usage.models import Span
 from router.domain.outcome import Outcome
 
@@ -27,8 +28,6 @@ HOURLY_MAX = timedelta(days=2)
 STEPS = {Span.HOUR: timedelta(hours=1), Span.DAY: timedelta(days=1)}
 DAYS_MAX = 1_100
 """The most points of a chart: three years of days."""
-ID_MAX = 2**63 - 1
-"""Larger numbers are no row's id."""
 LOOK_BACK = timedelta(hours=1)
 """Calls usually settle within it, so sums of this hour and the one before are made anew."""
 YEARS = range(1970, 9999)
@@ -90,7 +89,7 @@ def filters_of(query: Mapping[str, str]) -> dict[str, Any]:
     if (outcome := query.get("outcome")) in set(Outcome):
         filters["outcome"] = outcome
     for name, kept_as in (("key", "key_id"), ("member", "user_id")):
-        if (value := _id(query.get(name, ""))) is not None:
+        if (value := whole(query.get(name, ""))) is not None:
             filters[kept_as] = value
     return filters
 
@@ -109,14 +108,6 @@ def edges_of(now: datetime, look_back: timedelta = LOOK_BACK) -> dict[Span, date
 def _floor(at: datetime, span: Span) -> datetime:
     at = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     return at if span is Span.HOUR else at.replace(hour=0)
-
-
-def _id(text: str) -> int | None:
-    # Before it is read: Python refuses numbers of thousands of digits.
-    if not text.isdecimal() or len(text) > len(str(ID_MAX)):
-        return None
-    value = int(text)
-    return value if value <= ID_MAX else None
 
 
 def _day(text: str) -> datetime | None:

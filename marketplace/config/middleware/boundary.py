@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from marketplace.config.errors.refusals import Refusal, refusal, too_large
+from marketplace.shared.numbers import whole
 from marketplace.shared.texts import unkept
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -35,7 +36,7 @@ class BoundaryMiddleware:
             settings.UPLOAD_BODY_BYTES_MAX if is_upload else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         )
         declared = request.META.get("CONTENT_LENGTH", "")
-        if declared.isdigit() and int(declared) > bytes_max:
+        if declared.isdecimal() and whole(declared, bytes_max) is None:
             return too_large(path, bytes_max)
         # Invalid UTF-8 is replaced, as in Django.
         if found := unkept(path) or unkept(unquote(request.META.get("QUERY_STRING", ""))):

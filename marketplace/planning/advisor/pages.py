@@ -17,9 +17,9 @@ from marketplace.planning.advisor.presets import presets_of
 from marketplace.planning.advisor.question import Question
 from marketplace.planning.advisor.services import PilotImpossible, advice_make, pilot_start
 from marketplace.planning.asking import QuestionInvalid, QueueFull
+from marketplace.shared.numbers import whole
 
 RECENT = 10
-ID_DIGITS_MAX = 19
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -73,8 +73,7 @@ def pilot(request: HttpRequest, organisation: Organisation, advice_id: int) -> H
     row = get_object_or_404(Advice, pk=advice_id, organisation=organisation)
     if not isinstance(request.user, User) or not request.user.is_staff:
         raise PermissionDenied(_("Only the platform's staff can start benchmarks."))
-    text = request.POST.get("deployment", "")
-    deployment_id = int(text) if text.isdecimal() and len(text) < ID_DIGITS_MAX else 0
+    deployment_id = whole(request.POST.get("deployment", "")) or 0
     try:
         made = pilot_start(advice=row, deployment_id=deployment_id, user=request.user)
     except PilotImpossible as error:

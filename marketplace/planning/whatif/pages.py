@@ -32,6 +32,7 @@ from marketplace.planning.whatif.table import (
     rows_of,
 )
 from marketplace.routing.models import PolicyKind
+from marketplace.shared.numbers import whole
 
 RECENT = 20
 STRETCHES = {
@@ -109,7 +110,7 @@ def _form(request: HttpRequest, error: str = "") -> HttpResponse:
         "recent": what_ifs().defer("answer")[:RECENT],
     }
     if model and stretch:
-        again = what_ifs().filter(pk=_number(request.GET.get("again")), model=model).first()
+        again = what_ifs().filter(pk=whole(request.GET.get("again", "")) or 0, model=model).first()
         context["form"] = form_of(
             model, deployments_of(model), stretch, again.question if again else None, request.POST
         )
@@ -120,7 +121,3 @@ def _form(request: HttpRequest, error: str = "") -> HttpResponse:
 def _model(request: HttpRequest, models: list[AIModel]) -> AIModel | None:
     name = request.POST.get("model") or request.GET.get("model")
     return next((model for model in models if model.name == name), models[0] if models else None)
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 18 else 0

@@ -2,6 +2,8 @@
 
 import re
 
+from marketplace.shared.numbers import whole
+
 WAIT_S_MAX = 60
 """The longest that an answer is held open, and the default of ``Prefer: wait``."""
 CANCEL_AFTER_S_MIN = 5
@@ -9,7 +11,6 @@ CANCEL_AFTER_S_MAX = 24 * 3600
 
 _PREFERENCE = re.compile(r"^\s*wait\s*(?:=\s*\"?(?P<seconds>[^\";,\s]*)\"?)?\s*$", re.IGNORECASE)
 _DURATION = re.compile(r"^\s*(?P<count>[0-9]{1,9})\s*(?P<unit>[smhd]?)\s*$", re.IGNORECASE)
-DIGITS_MAX = 9
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -33,13 +34,13 @@ def wait_s(prefer: str) -> float:
         seconds = found["seconds"]
         if seconds is None:
             return WAIT_S_MAX
-        is_number = seconds.isascii() and seconds.isdigit() and len(seconds) <= DIGITS_MAX
-        if not is_number or not 1 <= int(seconds) <= WAIT_S_MAX:
+        wait_s = whole(seconds, WAIT_S_MAX)
+        if not wait_s:
             raise HeaderInvalid(
                 f"Prefer: wait={seconds[:40]} must be whole seconds from 1 to {WAIT_S_MAX}",
                 "Prefer",
             )
-        return int(seconds)
+        return wait_s
     return 0
 
 

@@ -30,10 +30,10 @@ from marketplace.providers.on_sale.token_counts import counted_of
 from marketplace.providers.on_sale.traffic import traffic_of
 from marketplace.providers.selectors import deployments_of
 from marketplace.routing.topology import polling
+from marketplace.shared.numbers import whole
 from marketplace.usage.windows import RANGES, window_of
 
 REASONS_DRAWN = 3
-ID_DIGITS = 18
 
 
 @require_safe
@@ -116,9 +116,7 @@ def price_take_back(
     """Withdraw an upcoming price."""
     row = _find(organisation, deployment_id)
     demand(request, organisation, Permission.OFFERINGS)
-    asked = request.POST.get("offer", "")
-    is_id = asked.isdecimal() and len(asked) <= ID_DIGITS
-    offer = get_object_or_404(row.offers, pk=int(asked) if is_id else 0)
+    offer = get_object_or_404(row.offers, pk=whole(request.POST.get("offer", "")) or 0)
     try:
         price_withdraw(offer=offer)
     except ValidationError as error:

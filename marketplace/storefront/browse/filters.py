@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from marketplace.catalog.models import MODEL_NAME, Task
 from marketplace.catalog.prices import number_text
+from marketplace.shared.numbers import whole
 
 MODALITIES: dict[str, Promise] = {
     "text": gettext_lazy("Text"),
@@ -199,7 +200,7 @@ def _among(query: QueryDict, name: str, known: set[str]) -> tuple[str, ...]:
 
 
 def _whole(text: str, most: int) -> int:
-    return min(int(text), most) if text.isdecimal() and len(text) < 19 else 0
+    return min(whole(text) or 0, most)
 
 
 def _price(text: str) -> Decimal | None:

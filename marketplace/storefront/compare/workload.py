@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from marketplace.catalog.models import Task
 from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import Priced
+from marketplace.shared.numbers import whole
 from marketplace.storefront.browse.listing import Listing
 from marketplace.usage.rollups.deployments import Measured
 from router.domain.pricing import Usage, charge_nano
@@ -62,9 +63,9 @@ def workload_of(query: Mapping[str, str]) -> Workload:
     """The workload in a URL's query. An invalid number is the default; bounds are enforced."""
     values = {}
     for name, bound in BOUNDS.items():
-        text = query.get(name, "").strip()
-        if text.isdecimal() and len(text) < 19:
-            values[name] = min(max(int(text), bound.low), bound.high)
+        value = whole(query.get(name, "").strip())
+        if value is not None:
+            values[name] = min(max(value, bound.low), bound.high)
     return Workload(**values)
 
 

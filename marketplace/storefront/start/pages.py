@@ -16,6 +16,7 @@ from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.organisations.new_key import new_key_keep, new_key_take
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.accounts.services import api_key_create
+from marketplace.shared.numbers import whole
 from marketplace.storefront.start.selectors import call_seen, model_to_try
 
 PROMPT = "What is the capital of France?"
@@ -90,8 +91,8 @@ def _id_of(text: str) -> UUID | None:
 
 def _next_look(text: str) -> int:
     """The number of the next look; 0 after the last, and for what is no number."""
-    is_number = text.isdecimal() and len(text) <= len(str(LOOKS_MAX))
-    return int(text) + 1 if is_number and 0 < int(text) < LOOKS_MAX else 0
+    look = whole(text, LOOKS_MAX - 1)
+    return look + 1 if look else 0
 
 
 def _first_request(model: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from marketplace.planning.whatif.services import what_if_ask
 from marketplace.planning.whatif.table import rows_of
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.trials.models import Aim
+from marketplace.shared.numbers import whole
 from marketplace.tuning import sentences
 from marketplace.tuning.editor.forms import PolicyForm
 from marketplace.tuning.editor.services import PolicyConflict, draft_check, policy_edit
@@ -95,9 +96,7 @@ class _Page:
 
     def form_of_version(self) -> PolicyForm:
         asked = self.request.GET.get("from", "")
-        start = None
-        if asked.isdecimal() and len(asked) < 9:
-            start = self.model.policies.filter(version=int(asked)).first()
+        start = self.model.policies.filter(version=whole(asked) or 0).first()
         return PolicyForm.of(
             start or self.before,
             self.deployments,
