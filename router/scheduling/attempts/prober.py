@@ -48,7 +48,7 @@ def _is_due(worker: WorkerState, now_s: float) -> bool:
     if worker.endpoints[0].endpoint.deployment.provider == OWN:
         return False  # It is somebody's server, or an account with a limit: asked only if in doubt.
     if worker.inflight or now_s < probes.heard_s + INTERVAL_S:
-        return False
+        return False  # As most are: their speeds need no look.
     is_straggler = any(state.service.is_straggler for state in worker.endpoints)
     is_due = now_s >= probes.due_s(is_straggler=is_straggler)
     return is_due and any(state.estimate.samples for state in worker.endpoints)

@@ -1,7 +1,6 @@
 """What becomes of a prediction in the end: told as it was, deleted whole, and not kept for ever."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,24 +16,8 @@ from marketplace.shared.jobs.kinds import job_kinds
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import LOST_AFTER, job_claim, jobs_sweep
 from tests.integration.marketplace.predictions.asking import CHAT, Api, run_one
-from tests.integration.marketplace.predictions.routers import FakeRouter, fake_router
+from tests.integration.marketplace.predictions.routers import FakeRouter
 from tests.integration.marketplace.shop import Shop, signed_in
-
-
-@pytest.fixture(scope="module")
-def shop(opened_shop: Shop) -> Shop:
-    return opened_shop
-
-
-@pytest.fixture
-def router() -> Iterator[FakeRouter]:
-    with fake_router() as found:
-        yield found
-
-
-@pytest.fixture
-def api(shop: Shop, db: None) -> Api:
-    return Api(shop.organisation)
 
 
 def test_half_a_character_at_the_end_of_an_answer_is_shown_as_what_it_is(

@@ -62,18 +62,27 @@ def test_one_that_hangs_beyond_its_drain_is_killed(monkeypatch: pytest.MonkeyPat
     assert hanging.returncode == -9
 
 
+class Started:
+    """What the next agent is started with, which does not run."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, drain_s: float = 1.0) -> None:
+        monkeypatch.setattr(local.subprocess, "Popen", self._popen)
+        found = scaler(drain_s)
+        found.folder = folder
+        credential = folder / "fast-scaled-0" / local.CREDENTIAL
+        credential.parent.mkdir()
+        credential.touch()
+        found._start()
+
+    def _popen(self, words: list[str], *, env: dict[str, str], **_: object) -> None:
+        self.words, self.environment = words, env
+
+
 def test_an_agent_drains_for_as_long_as_it_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    started: list[list[str]] = []
-    monkeypatch.setattr(local.subprocess, "Popen", lambda words, **_: started.append(words))
-    found = scaler(900.0)
-    found.folder = tmp_path
-    credential = tmp_path / "fast-scaled-0" / local.CREDENTIAL
-    credential.parent.mkdir()
-    credential.touch()
-    found._start()
-    assert started[0][-4:] == ["--drain-s", "1", "--drain-s", "900"], "the last one counts"
+    words = Started(tmp_path, monkeypatch, drain_s=900.0).words
+    assert words[-4:] == ["--drain-s", "1", "--drain-s", "900"], "the last one counts"
 
 
 def test_an_agent_counts_the_devices_as_the_scaler_does_and_knows_no_secret(
@@ -82,13 +91,6 @@ def test_an_agent_counts_the_devices_as_the_scaler_does_and_knows_no_secret(
     told = {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     for name, value in {**told, "WAYPOST_SECRET_KEY": "s"}.items():
         monkeypatch.setenv(name, value)
-    started: list[dict[str, str]] = []
-    monkeypatch.setattr(local.subprocess, "Popen", lambda _, *, env, **__: started.append(env))
-    found = scaler(1.0)
-    found.folder = tmp_path
-    credential = tmp_path / "fast-scaled-0" / local.CREDENTIAL
-    credential.parent.mkdir()
-    credential.touch()
-    found._start()
-    assert told.items() <= started[0].items()
-    assert "WAYPOST_SECRET_KEY" not in started[0]
+    environment = Started(tmp_path, monkeypatch).environment
+    assert told.items() <= environment.items()
+    assert "WAYPOST_SECRET_KEY" not in environment
