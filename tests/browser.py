@@ -3,12 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from deploy.bootstrap import TOOLS
 from deploy.local.services.wheels import package_folder
 from deploy.programs import CHROMIUM
+from tests.patience import PATIENCE_S
 
 MISSING = (
     "no Chromium on this machine: `python3 deploy/bootstrap.py test-programs` brings one into the"
@@ -45,6 +47,13 @@ def open_browser(executable: str) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """Playwright's own, whose pages wait as long as the tests do, not 30 s."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(1_000 * PATIENCE_S)
+    return context
 
 
 def sign_in(page: Page, base_url: str, *, email: str, password: str) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import MISSING, chromium_path, open_browser, sign_in
+from tests.browser import MISSING, chromium_path, new_context, open_browser, sign_in
 from tests.embedded import wait_until
 from tests.local_stack import LocalStack, shared_stack
 from tests.patience import PATIENCE_S
@@ -50,7 +50,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 def signed_in(browser: Browser, local_stack: LocalStack) -> Any:
     """The cookies of the demo's user. Signing out ends them: a test that does signs in again."""
     demo = local_stack.demo
-    context = browser.new_context(locale="en")
+    context = new_context(browser, locale="en")
     sign_in(context.new_page(), local_stack.web_url, email=demo["email"], password=demo["password"])
     cookies = context.storage_state()
     context.close()
@@ -66,7 +66,7 @@ def complaints() -> list[str]:
 @pytest.fixture
 def page(browser: Browser, signed_in: Any, complaints: list[str]) -> Iterator[Page]:
     """A page of the demo's user, for which no script may fail."""
-    context = browser.new_context(locale="en", storage_state=signed_in)
+    context = new_context(browser, locale="en", storage_state=signed_in)
     page = context.new_page()
     failed: list[str] = []
     page.on("console", lambda m: complaints.append(m.text) if is_complaint(m.type) else None)

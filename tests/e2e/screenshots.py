@@ -20,7 +20,7 @@ import httpx
 from playwright.sync_api import Browser, FloatRect, Page
 
 from deploy.local.home import state
-from tests.browser import chromium_path, open_browser, sign_in
+from tests.browser import chromium_path, new_context, open_browser, sign_in
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 ENGINES_MODEL = "emulated/llama-2-70b-chat"
@@ -134,7 +134,7 @@ def _photograph(
     wanted = [name for name in names if any(fnmatchcase(f"{name}-{look}", one) for one in only)]
     if not wanted:
         return
-    page = browser.new_context(**LOOKS[look], locale="en", reduced_motion="reduce").new_page()
+    page = new_context(browser, **LOOKS[look], locale="en", reduced_motion="reduce").new_page()
     sign_in(page, base_url, email=demo["email"], password=demo["password"])
     if {"playground", "call"} & set(wanted):
         _chat(page, base_url, CHAT_MODEL)

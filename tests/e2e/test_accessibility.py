@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import sign_in
+from tests.browser import new_context, sign_in
 from tests.e2e.screenshots import CHAT_MODEL, LOOKS, PAGES
 from tests.local_stack import LocalStack
 
@@ -99,7 +99,7 @@ def benchmark(page: Page, web_url: str) -> None:
 def test_no_page_has_a_serious_barrier(
     look: str, browser: Browser, local_stack: LocalStack
 ) -> None:
-    with browser.new_context(**LOOKS[look], locale="en", reduced_motion="reduce") as context:
+    with new_context(browser, **LOOKS[look], locale="en", reduced_motion="reduce") as context:
         page = context.new_page()
         said_in_console: list[str] = []
         page.on("console", lambda m: said_in_console.append(m.text) if m.type == "error" else None)

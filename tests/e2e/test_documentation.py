@@ -2,6 +2,7 @@
 
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser import new_context
 from tests.e2e.conftest import is_complaint
 from tests.local_stack import LocalStack
 
@@ -9,7 +10,7 @@ from tests.local_stack import LocalStack
 def test_anybody_searches_and_reads_without_asking_another_host(
     browser: Browser, local_stack: LocalStack
 ) -> None:
-    context = browser.new_context(color_scheme="dark")
+    context = new_context(browser, color_scheme="dark")
     page = context.new_page()
     asked: list[str] = []
     complaints: list[str] = []

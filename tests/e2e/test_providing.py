@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from deploy.local.home import state
+from tests.browser import new_context
 from tests.local_stack import LocalStack
 from tests.patience import PATIENCE_S
 
@@ -43,7 +44,7 @@ DRAFT = {
 @pytest.fixture
 def provider(browser: Browser, local_stack: LocalStack) -> Iterator[Page]:
     """Somebody who signs up to sell, on a page that asks about nothing twice."""
-    context = browser.new_context(locale="en", base_url=local_stack.web_url)
+    context = new_context(browser, locale="en", base_url=local_stack.web_url)
     page = context.new_page()
     page.goto("/signup/")
     page.get_by_label("Your name").fill("Nora Lima")

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
+from tests.browser import new_context
 from tests.local_stack import LocalStack
 from tests.sign_in_site import PROVIDER, SignInSite, sign_in_site
 
@@ -36,7 +37,7 @@ def colleague(browser: Browser, site: SignInSite) -> Iterator[Page]:
 
 
 def computer(browser: Browser, site: SignInSite) -> Iterator[Page]:
-    context = browser.new_context(locale="en", base_url=site.url)
+    context = new_context(browser, locale="en", base_url=site.url)
     # The provider's page asks a server elsewhere for its looks.
     context.route("https://**", lambda route: route.abort())
     yield context.new_page()

@@ -5,7 +5,7 @@ import time
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import sign_in
+from tests.browser import new_context, sign_in
 from tests.local_stack import LocalStack
 from tests.patience import PATIENCE_S
 
@@ -58,7 +58,7 @@ def test_a_person_signs_in_chats_and_sees_the_charge(
 def test_a_newcomer_is_answered_within_six_clicks_and_a_minute(
     browser: Browser, local_stack: LocalStack
 ) -> None:
-    context = browser.new_context(locale="en", base_url=local_stack.web_url)
+    context = new_context(browser, locale="en", base_url=local_stack.web_url)
     clicks: list[str] = []
 
     def clicked(text: str) -> None:
