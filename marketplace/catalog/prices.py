@@ -26,14 +26,16 @@ ITEMS: dict[str, Promise] = {
     "hardware_ms": gettext_lazy("Seconds of hardware"),
 }
 """Labels by the item of a :class:`~router.domain.pricing.ChargeLine`."""
-PER_UNIT: dict[str, Promise] = {
-    "rows": gettext_lazy("per row"),
-    "search_units": gettext_lazy("per search unit"),
-    "inputs": gettext_lazy("per input"),
-    "characters": gettext_lazy("per character"),
-    "audio_seconds": gettext_lazy("per second of sound"),
+PER_UNIT: dict[str, tuple[int, Promise]] = {
+    "rows": (1_000_000, gettext_lazy("per 1M rows")),
+    "search_units": (1_000, gettext_lazy("per 1K search units")),
+    "inputs": (1_000_000, gettext_lazy("per 1M inputs")),
+    "characters": (1_000_000, gettext_lazy("per 1M characters")),
+    "audio_seconds": (3_600, gettext_lazy("per hour of sound")),
 }
-"""What an offer's ``row_nano`` is for, by its unit."""
+"""By an offer's unit, how many of them a price is told for: people cannot read that of one."""
+READABLE_NANO = 1_000_000
+"""A price of one unit below a tenth of a cent is told for a million of them."""
 DECIMALS_MIN, DECIMALS_MAX = 2, 6
 
 
@@ -69,7 +71,9 @@ def quantity_text(item: str, quantity: int) -> str:
 
 
 def unit_price_text(unit_nano: int, per: int) -> str:
-    """The exact price of one unit, or of a million tokens."""
+    """The exact price of one unit, or of a million."""
+    if per == 1 and 0 < unit_nano < READABLE_NANO:
+        unit_nano, per = unit_nano * TOKENS_PER_MILLION, TOKENS_PER_MILLION
     price = usd_text(unit_nano, decimals_needed(unit_nano, most=9))
     return _("%(price)s per 1M") % {"price": price} if per == TOKENS_PER_MILLION else price
 

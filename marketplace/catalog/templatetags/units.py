@@ -39,8 +39,9 @@ def usd(amount_nano: Decimal | int | None) -> str:
 @register.filter
 def unit_prices(offer: Offer) -> list[tuple[int, str]]:
     """An offer's prices other than token prices: nano-USD, and the unit they are per."""
+    units, per_units = PER_UNIT[offer.unit]
     prices = [
-        (offer.row_nano, str(PER_UNIT[offer.unit])),
+        (units * offer.row_nano, str(per_units)),
         (offer.image_nano, _("per image")),
         (offer.second_nano, _("per second of hardware")),
         (offer.request_nano, _("per call")),

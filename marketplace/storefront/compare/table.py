@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.functional import Promise
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.catalog.prices import number_text
+from marketplace.catalog.models import Offer
+from marketplace.catalog.prices import PER_UNIT, number_text
 from marketplace.catalog.templatetags.units import duration, per_second, uptime, usd
 from marketplace.storefront.browse.listing import Listing
 from marketplace.usage.rollups.deployments import Measured
@@ -32,7 +34,6 @@ PRICES: dict[str, Promise] = {
     "completion_nano_per_million": _("Price, 1M tokens out"),
     "reasoning_nano_per_million": _("Price, 1M reasoning tokens"),
     "request_nano": _("Price of a call"),
-    "row_nano": _("Price of a row, or other unit of the task"),
     "image_nano": _("Price of an image"),
     "second_nano": _("Price of a second of hardware"),
 }
@@ -46,6 +47,15 @@ def comparison(shown: Sequence[Listing], measured: Mapping[str, Measured]) -> li
             label, [getattr(listing.cheapest, name, None) or None for listing in shown], usd, min
         )
         for name, label in PRICES.items()
+    ]
+    rows += [
+        _numbers(
+            format_lazy("{} {}", _("Price"), per_units),
+            [_of_units(listing.cheapest, unit, units) for listing in shown],
+            usd,
+            min,
+        )
+        for unit, (units, per_units) in PER_UNIT.items()
     ]
     contexts = [listing.model.context_tokens_max or None for listing in shown]
     rows += [
@@ -63,6 +73,11 @@ def comparison(shown: Sequence[Listing], measured: Mapping[str, Measured]) -> li
         _texts(_("Licence"), [listing.model.license for listing in shown]),
     ]
     return [row for row in rows if any(cell.text != NOTHING for cell in row.cells)]
+
+
+def _of_units(offer: Offer | None, unit: str, units: int) -> int | None:
+    """The price of so many of a unit, if that is what the offer is priced by."""
+    return units * offer.row_nano or None if offer is not None and offer.unit == unit else None
 
 
 def best_of(values: Sequence[float | None], choose: Callable[..., Any]) -> float | None:

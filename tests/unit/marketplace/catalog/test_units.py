@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marketplace.catalog.models import Offer
+from marketplace.catalog.prices import unit_price_text
 from marketplace.catalog.templatetags.units import (
     change_from,
     dollars,
@@ -12,6 +14,7 @@ from marketplace.catalog.templatetags.units import (
     percent_of,
     share,
     significant,
+    unit_prices,
     usd,
 )
 
@@ -77,3 +80,34 @@ def test_four_digits_matter(value: float, shown: str) -> None:
 )
 def test_a_change_has_its_sign(now: int, then: int, shown: str) -> None:
     assert change_from(now, then) == shown
+
+
+@pytest.mark.parametrize(
+    ("unit", "row_nano", "shown"),
+    [
+        ("rows", 250, "$0.25 per 1M rows"),
+        ("inputs", 2_000, "$2.00 per 1M inputs"),
+        ("characters", 15_000, "$15.00 per 1M characters"),
+        ("search_units", 2_000_000, "$2.00 per 1K search units"),
+        ("audio_seconds", 100_000, "$0.36 per hour of sound"),
+    ],
+)
+def test_the_price_of_something_small_is_told_for_many(
+    unit: str, row_nano: int, shown: str
+) -> None:
+    ((price, per),) = unit_prices(Offer(unit=unit, row_nano=row_nano))
+    assert f"{usd(price)} {per}" == shown
+
+
+@pytest.mark.parametrize(
+    ("unit_nano", "per", "shown"),
+    [
+        (250, 1, "$0.25 per 1M"),
+        (999_999, 1, "$999.999 per 1M"),
+        (1_000_000, 1, "$0.001"),
+        (20, 1_000_000, "$0.00000002 per 1M"),
+        (0, 1, "$0.00"),
+    ],
+)
+def test_a_line_has_a_price_that_people_can_read(unit_nano: int, per: int, shown: str) -> None:
+    assert unit_price_text(unit_nano, per) == shown
