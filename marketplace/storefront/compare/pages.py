@@ -13,11 +13,10 @@ from django.views.decorators.http import require_safe
 
 from marketplace.catalog.models import Task
 from marketplace.catalog.selectors import models_published
-from marketplace.catalog.templatetags.units import duration, usd
+from marketplace.catalog.templatetags.units import dollars, duration, usd
 from marketplace.storefront.browse.filters import COMPARED_MAX, chosen_of
 from marketplace.storefront.browse.listing import Listing, listings
 from marketplace.storefront.browse.pages import absolute
-from marketplace.storefront.compare.scatter import Point, scatter
 from marketplace.storefront.compare.table import best_of, comparison
 from marketplace.storefront.compare.workload import (
     BOUNDS,
@@ -28,6 +27,7 @@ from marketplace.storefront.compare.workload import (
     pairs,
     workload_of,
 )
+from marketplace.storefront.scatter import Axis, Point, scatter
 from marketplace.usage.models import DeploymentRollup
 from marketplace.usage.rollups.deployments import Measured, measured_by, rollups_in
 from marketplace.usage.windows import window_of
@@ -130,7 +130,13 @@ def _estimated(
             }
             for label, _i, estimate, month in found
         ],
-        "scatter": scatter(points) if points else None,
+        "scatter": scatter(
+            points,
+            Axis(_("expected latency of a call →"), lambda value: duration(value, "0")),
+            Axis(_("a month ↑"), dollars),
+        )
+        if points
+        else None,
         "unmeasured": len(found) - len(points),
     }
 

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from marketplace.catalog.models import Task
 from marketplace.storefront.browse.pages import absolute
+from marketplace.storefront.rankings.price_and_speed import price_and_speed
 from marketplace.storefront.rankings.selectors import (
     BY,
     CHARTED_MAX,
@@ -59,6 +60,7 @@ def rankings(request: HttpRequest) -> HttpResponse:
         "samples_min": SAMPLES_MIN,
         "most": RANKED_MAX,
         "computed_at": computed_at,
+        "scatter": price_and_speed(window, task),
         "canonical": absolute(reverse("rankings"), f"?by={by}&range={window}"),
         # The chart uses the table's hours or days, else their sums differ.
         **_chart(

@@ -2,7 +2,9 @@
 
 import pytest
 
-from marketplace.storefront.compare.scatter import LEFT, MARKERS, Point, scatter
+from marketplace.storefront.scatter import LEFT, MARKERS, Axis, Point, scatter
+
+AXIS = Axis("of something", lambda value: f"{value:g}")
 
 
 @pytest.mark.parametrize(
@@ -18,12 +20,12 @@ from marketplace.storefront.compare.scatter import LEFT, MARKERS, Point, scatter
 def test_axes_begin_at_zero_and_reach_the_highest_in_round_steps(
     highest: float, ticks: list[float]
 ) -> None:
-    picture = scatter([Point(highest, 1, 0, "A1", "")])
-    assert [tick.value for tick in picture.x_ticks] == pytest.approx(ticks)
+    picture = scatter([Point(highest, 1, 0, "A1", "")], AXIS, AXIS)
+    assert [float(tick.text) for tick in picture.x_ticks] == pytest.approx(ticks)
 
 
 def test_points_lie_within_the_axes_and_each_series_has_its_shape() -> None:
-    picture = scatter([Point(i * 10.0, i + 1.0, i, f"{i}", "") for i in range(4)])
+    picture = scatter([Point(i * 10.0, i + 1.0, i, f"{i}", "") for i in range(4)], AXIS, AXIS)
     assert {mark.path for mark in picture.marks} == set(MARKERS)
     assert picture.marks[0].x == LEFT
     assert all(picture.left <= mark.x <= picture.right for mark in picture.marks)
@@ -31,4 +33,4 @@ def test_points_lie_within_the_axes_and_each_series_has_its_shape() -> None:
 
 
 def test_no_points_draw_an_empty_picture() -> None:
-    assert scatter([]).marks == []
+    assert scatter([], AXIS, AXIS).marks == []

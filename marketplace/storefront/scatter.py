@@ -1,7 +1,7 @@
 """Coordinates of points and ticks for a scatter chart that the server draws as SVG."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 720, 340
@@ -18,13 +18,14 @@ MARKERS = (
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point; ``series`` is the number of its marker."""
+    """A point; ``series`` is the number of its marker, ``url`` what it leads to, if anywhere."""
 
     x: float
     y: float
     series: int
     label: str
     title: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +38,23 @@ class Mark:
     series: int
     label: str
     title: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A tick: ``at`` in units of the picture, and the ``value`` there."""
+    """A tick: ``at`` in units of the picture, and the value there as ``text``."""
 
     at: float
-    value: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """The chart. Both axes begin at zero."""
+    """The chart. Both axes begin at zero. The labels of its axes say what grows which way."""
 
+    x_label: str
+    y_label: str
     marks: list[Mark]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
@@ -62,7 +66,15 @@ class Scatter:
     bottom: int = HEIGHT - BOTTOM
 
 
-def scatter(points: Sequence[Point]) -> Scatter:
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What an axis is of, and how its numbers are written."""
+
+    label: str
+    text: Callable[[float], str]
+
+
+def scatter(points: Sequence[Point], x: Axis, y: Axis) -> Scatter:
     """Lay out the points, with round numbers at the axes."""
     x_ticks = _ticks(max((point.x for point in points), default=0.0))
     y_ticks = _ticks(max((point.y for point in points), default=0.0))
@@ -75,6 +87,8 @@ def scatter(points: Sequence[Point]) -> Scatter:
         return round(HEIGHT - BOTTOM - value / y_max * (HEIGHT - TOP - BOTTOM), 1)
 
     return Scatter(
+        x_label=x.label,
+        y_label=y.label,
         marks=[
             Mark(
                 x_at(point.x),
@@ -83,11 +97,12 @@ def scatter(points: Sequence[Point]) -> Scatter:
                 point.series,
                 point.label,
                 point.title,
+                point.url,
             )
             for point in points
         ],
-        x_ticks=[Tick(x_at(value), value) for value in x_ticks],
-        y_ticks=[Tick(y_at(value), value) for value in y_ticks],
+        x_ticks=[Tick(x_at(value), x.text(value)) for value in x_ticks],
+        y_ticks=[Tick(y_at(value), y.text(value)) for value in y_ticks],
     )
 
 
