@@ -24,6 +24,12 @@ if not all("@" in address for address in WAYPOST_STAFF_MAIL):
         "WAYPOST_STAFF_MAIL must be addresses like a@example.com,b@example.com, "
         f"got {WAYPOST_STAFF_MAIL}"
     )
+WAYPOST_CONTACT = str(env.str("WAYPOST_CONTACT", default=""))
+if WAYPOST_CONTACT and not WAYPOST_CONTACT.startswith(("https://", "mailto:")):
+    raise ImproperlyConfigured(
+        "WAYPOST_CONTACT must be where people reach the platform's staff, as https://… or "
+        f"mailto:help@example.com, got {WAYPOST_CONTACT!r}"
+    )
 EMAIL_BACKEND = "marketplace.accounts.sign_in.mail.NoMail"
 if MAIL_ON:
     try:

@@ -51,8 +51,9 @@ def mail_limited(action: str, view: View) -> View:
 
 
 def signing_in(request: HttpRequest) -> dict[str, Any]:
-    """Context of every page: which ways to sign in are set up."""
+    """Context of every page: which ways to sign in are set up, and where the staff is reached."""
     return {
+        "contact": settings.WAYPOST_CONTACT,
         "mail_on": settings.MAIL_ON,
         "oidc_name": settings.WAYPOST_OIDC_NAME if settings.OIDC_ON else "",
         "sign_up_open": settings.WAYPOST_SIGN_UP_OPEN,

@@ -3,12 +3,19 @@
 import sys
 from http import HTTPStatus
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import DataError, InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseServerError
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from marketplace.config.errors.refusals import API, JOBS, Refusal, refusal
+
+PAGES: dict[int, str] = {
+    HTTPStatus.INTERNAL_SERVER_ERROR: "500.html",
+    HTTPStatus.SERVICE_UNAVAILABLE: "503.html",
+}
+"""What a browser is shown, by status."""
 
 RETRY_AFTER_S = 5
 """A restart of the database takes a few seconds."""
@@ -35,9 +42,10 @@ def fault(error: BaseException | None, path: str) -> Refusal:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an error without using the database, which may be what failed."""
     answer = fault(sys.exc_info()[1], request.path)
-    if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR and not request.path.startswith(
-        (API, JOBS)
-    ):
-        # The page's scripts need the request's nonce; no context processor runs.
-        return HttpResponseServerError(render_to_string("500.html", {"request": request}))
-    return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+    page = PAGES.get(answer.status)
+    if page is None or request.path.startswith((API, JOBS)):
+        return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+    # The page's scripts need the request's nonce; no context processor runs.
+    context = {"request": request, "contact": settings.WAYPOST_CONTACT}
+    headers = {**answer.headers, "Content-Type": "text/html; charset=utf-8"}
+    return HttpResponse(render_to_string(page, context), status=answer.status, headers=headers)

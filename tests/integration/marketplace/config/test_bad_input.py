@@ -172,6 +172,22 @@ def test_while_the_database_is_away_it_is_503(
     monkeypatch.setattr(QuerySet, "_fetch_all", away)
     answer = client.get(path)
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert answer["Content-Type"].startswith("application/" if "api" in path else "text/html")
+
+
+def test_a_page_without_a_database_says_how_to_go_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    def away(self: QuerySet) -> None:
+        raise OperationalError("terminating connection due to administrator command")
+
+    settings.WAYPOST_CONTACT = "mailto:help@example.com"
+    monkeypatch.setattr(QuerySet, "_fetch_all", away)
+    for asked in (client.get, client.post):
+        page = asked("/keys", headers={"accept-language": "pt-br"}).content.decode()
+        assert "Voltamos em instantes" in page
+        assert 'href="mailto:help@example.com"' in page
+        assert ('http-equiv="refresh"' in page) == (asked == client.get), "no form is sent twice"
 
 
 def test_what_the_database_refuses_as_a_value_is_400(

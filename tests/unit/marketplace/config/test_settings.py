@@ -69,6 +69,7 @@ def test_a_command_that_finds_no_stack_says_where_it_looked(tmp_path: Path) -> N
         ("WAYPOST_SECRETS_KEYS", "short", "at least 32 characters"),
         ("WAYPOST_WEBHOOK_NETWORKS", "10.0.0.0/33", "CIDR"),
         ("WAYPOST_STAFF_MAIL", "a@example.com", "no EMAIL_URL"),
+        ("WAYPOST_CONTACT", "javascript:alert(1)", "https://"),
         ("WAYPOST_BENCHMARK_RESERVE_AFTER_S", "-1", "below zero"),
         ("WAYPOST_TOPUP_CENTS_MIN", "0", "above zero"),
         ("WAYPOST_TOPUP_CENTS_MAX", "499", "WAYPOST_TOPUP_CENTS_MIN"),
