@@ -19,6 +19,7 @@ export interface Candidate {
   service_ms: number;
   score: number;
   terms?: Terms;
+  penalty_ms?: number;
 }
 
 export interface Attempt {

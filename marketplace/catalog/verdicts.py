@@ -67,6 +67,10 @@ TERMS: dict[str, tuple[str | Promise, str | Promise]] = {
             "crowd together."
         ),
     ),
+    "penalty": (
+        _("Price and preferences"),
+        _("What the route's policy counts for the price, and what the call's wishes add."),
+    ),
 }
 """The terms of an engine's score, in order of time: label and meaning. Keys are the fields of
 :class:`router.contracts.record.TermsRecord`, and ``wait`` for the wait in the router.

@@ -59,7 +59,8 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     """One endpoint that was considered. Times are as expected at the moment of the decision.
 
     ``verdict`` is a :class:`router.domain.verdict.Verdict`, perhaps of a newer router. ``terms``
-    are set where a generation would have shared an engine.
+    are set where a generation would have shared an engine. ``penalty_ms`` is what price, order and
+    preferences add to the score.
     """
 
     deployment_id: int
@@ -70,6 +71,7 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     service_ms: float
     score: float
     terms: TermsRecord | None = None
+    penalty_ms: float = 0.0
 
 
 class Candidates:

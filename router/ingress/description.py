@@ -97,7 +97,7 @@ SCHEMAS: dict[str, Schema] = {
             "service_ms": NUMBER,
             "score": NUMBER,
         },
-        {"terms": ref("Terms")},
+        {"terms": ref("Terms"), "penalty_ms": NUMBER},
     ),
     "Terms": object_with(
         {

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from router.scheduling.caches.affinity import NOTHING_CACHED, cached_tokens
 from router.scheduling.fleet.worker import Attempt, EndpointState
-from router.scheduling.ticket import Ticket
+from router.scheduling.ticket import NO_TERMS, Ticket
 from router.scheduling.worker_models.costs import Costs, Terms
 
 
@@ -30,7 +30,8 @@ class Ranking(Struct, frozen=True, gc=False):
 
     ``planned_s`` is an absolute time. ``paces`` are seconds per unit of ``work``, or the costs of a
     generation on an engine at that moment. ``cached`` says how many blocks of the prompt an
-    endpoint should have, of ``block_tokens`` each. Three columns of a dozen take 1.5 µs; a dozen
+    endpoint should have, of ``block_tokens`` each. ``penalty_s`` is what price, order and
+    preferences add to the scores. Three columns of a dozen take 1.5 µs; a dozen
     :class:`Considered` take 6.
     """
 
@@ -44,6 +45,7 @@ class Ranking(Struct, frozen=True, gc=False):
     answer_tokens: float = 0.0
     block_tokens: float = 0.0
     cached: Mapping[str, int] = NOTHING_CACHED
+    penalty_s: Mapping[str, float] = NO_TERMS
 
     def __iter__(self) -> Iterator[Considered]:
         return (Considered(*row) for row in self.rows())

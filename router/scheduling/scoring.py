@@ -8,7 +8,7 @@ from router.scheduling.fleet.worker import EndpointState, costs_s
 from router.scheduling.learning import Learning
 from router.scheduling.policies.late_binding import wait_weight
 from router.scheduling.routes import Route, Routes
-from router.scheduling.ticket import Ticket
+from router.scheduling.ticket import NO_TERMS, Ticket
 
 SESSION_SHARE = 0.25
 """What of the rest of its prompt a session's home is taken to have: more than estimates of engines
@@ -68,9 +68,12 @@ class Scoring:
     ) -> Ranking:
         """The scores with what they are made of, for the record of the call."""
         planned_s = [state.worker.model.planned_s for state in usable]
+        penalty_s = ticket.penalty_s if ticket.sort is None else NO_TERMS
         if not ticket.prompt_tokens:
             unit_s = [state.model.effective_s for state in usable]
-            return Ranking(usable, planned_s, unit_s, scores, now_s, ticket.work)
+            return Ranking(
+                usable, planned_s, unit_s, scores, now_s, ticket.work, penalty_s=penalty_s
+            )
         return Ranking(
             usable,
             planned_s,
@@ -82,6 +85,7 @@ class Scoring:
             ticket.answer_tokens,
             self.block_tokens(ticket) if cached else 0.0,
             cached,
+            penalty_s,
         )
 
     def _less_cached(

@@ -35,9 +35,10 @@ test("the chosen one is said first, then each that lost and why", () => {
   assert.equal(reasons(route({ candidates: many }), WORDS, {}).at(-1), "3 more");
 });
 
-test("the score is service and a rest", () => {
+test("the score is service, a penalty and a rest", () => {
   assert.equal(restOfScore(place("a", "chosen", 0.5, 100)).toFixed(3), "0.400");
   assert.equal(restOfScore(place("a", "chosen", 0.05, 100)), 0);
+  assert.equal(restOfScore({ ...place("a", "chosen", 0.5, 100), penalty_ms: 300 }).toFixed(3), "0.100");
 });
 
 test("time is split into parts, with each attempt if there were several", () => {
@@ -69,7 +70,7 @@ test("an engine's terms are laid one after the other, and what is no engine has 
     worker: "e", chosen: true, totalMs: 105, cached: 64, prompt: 500,
     parts: [
       { name: "wait", from: 0, ms: 5 }, { name: "ahead", from: 5, ms: 10 }, { name: "prefill", from: 15, ms: 20 },
-      { name: "decode", from: 35, ms: 30 }, { name: "others", from: 65, ms: 40 },
+      { name: "decode", from: 35, ms: 30 }, { name: "others", from: 65, ms: 40 }, { name: "penalty", from: 105, ms: 0 },
     ],
   });
 });
@@ -81,6 +82,8 @@ test("a term is named when it is most of what an engine is behind by", () => {
   assert.equal(mostBehind(queued, chosen, 200), "ahead");
   assert.equal(mostBehind(mixed, chosen, 200), null);
   assert.equal(mostBehind(place("slots", "slower", 0.3), chosen, 200), null);
+  const dear = { ...place("dear", "slower", 0.3), penalty_ms: 150 };
+  assert.equal(mostBehind(dear, chosen, 200), "penalty");
   const said = reasons(route({ candidates: [chosen, queued] }), WORDS, { slower: "slow" }, { ahead: ["Prompts Ahead", ""] });
   assert.equal(said[1], "b: slow; 200 ms behind (mostly prompts ahead)");
 });

@@ -48,20 +48,25 @@ def widest_ms(found: Sequence[Stack]) -> float:
     return max((stack.total_ms for stack in found), default=0.0)
 
 
+def penalty_ms(candidate: Candidate) -> float:
+    """What price, order and preferences add to its score; records of old calls do not say it."""
+    penalty: float = candidate.get("penalty_ms", 0.0)
+    return penalty
+
+
 def times_ms(candidate: Candidate) -> dict[str, float]:
-    """Milliseconds by term, in order of time."""
-    terms = candidate["terms"]
-    return {"wait": candidate["wait_ms"]} | {
-        name: terms[f"{name}_ms"] for name in TERMS if name != "wait"
-    }
+    """Milliseconds by term, in order of time; the penalty alone for a place that is no engine."""
+    penalty, terms = penalty_ms(candidate), candidate.get("terms")
+    if not terms:
+        return {"penalty": penalty}
+    known = {"wait": candidate["wait_ms"], "penalty": penalty}
+    return {name: known[name] if name in known else terms[f"{name}_ms"] for name in TERMS}
 
 
 def most_behind(lost: Candidate, chosen: Candidate, behind_ms: float) -> str | Promise | None:
     """The term that makes up more than half of the loser's ``behind_ms``; None if none does."""
-    if not lost.get("terms") or not chosen.get("terms"):
-        return None
     ours = times_ms(chosen)
-    worse = {name: ms - ours[name] for name, ms in times_ms(lost).items()}
+    worse = {name: ms - ours.get(name, ms) for name, ms in times_ms(lost).items()}
     name = max(worse, key=lambda term: worse[term])
     return TERMS[name][0] if worse[name] > behind_ms / 2 else None
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.catalog.templatetags.units import duration
 from marketplace.catalog.verdicts import VERDICTS, said
-from marketplace.usage.decisions.terms import most_behind
+from marketplace.usage.decisions.terms import most_behind, penalty_ms
 from marketplace.usage.models import OUTCOMES
 from router.contracts.record import AttemptRecord, hedge_ms
 from router.domain.outcome import Outcome
@@ -28,14 +28,15 @@ SCORE_DECIMALS = 3
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A candidate; ``rest`` is its score without the expected service, in seconds.
+    """A candidate; its score in seconds is the expected service, the ``penalty`` and the ``rest``.
 
-    The rest is weighted waiting, the delay it causes others on an engine, and the terms of price,
-    order and preferences. Places that were ruled out have no score.
+    The penalty is for price, order and preferences. The rest is weighted waiting, and the delay it
+    causes others on an engine. Places that were ruled out have no score.
     """
 
     candidate: Candidate
     scored: bool
+    penalty: float
     rest: float
 
 
@@ -62,14 +63,17 @@ def places(candidates: Sequence[Candidate]) -> list[Place]:
         verdict = candidate["verdict"]
         return 0 if verdict == Verdict.CHOSEN else 2 - (verdict in SCORED), candidate["score"]
 
-    return [
-        Place(
-            candidate=candidate,
-            scored=candidate["verdict"] in SCORED,
-            rest=max(candidate["score"] - candidate["service_ms"] / MS_PER_S, 0.0),
-        )
-        for candidate in sorted(candidates, key=rank)
-    ]
+    return [_place(candidate) for candidate in sorted(candidates, key=rank)]
+
+
+def _place(candidate: Candidate) -> Place:
+    penalty = penalty_ms(candidate) / MS_PER_S
+    return Place(
+        candidate=candidate,
+        scored=candidate["verdict"] in SCORED,
+        penalty=penalty,
+        rest=max(candidate["score"] - candidate["service_ms"] / MS_PER_S - penalty, 0.0),
+    )
 
 
 def reasons(ordered: Sequence[Place], sent: Sequence[Try] = ()) -> list[str]:

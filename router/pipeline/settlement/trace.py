@@ -182,7 +182,7 @@ def _candidates(
     filtered: tuple[CandidateRecord, ...],
 ) -> tuple[CandidateRecord, ...]:
     known = {endpoint.id: endpoint for endpoint in endpoints}
-    chosen = considered.score_of(placed)
+    chosen, penalty_s = considered.score_of(placed), considered.penalty_s
     scored = [
         CandidateRecord(
             endpoint.deployment.id,
@@ -193,6 +193,7 @@ def _candidates(
             service_s * 1e3,
             score,
             _told(terms) if terms is not None else None,
+            penalty_s.get(endpoint_id, 0.0) * 1e3,
         )
         for endpoint_id, wait_s, service_s, score, terms in considered.rows()
         if (endpoint := known.get(endpoint_id)) is not None

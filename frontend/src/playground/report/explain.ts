@@ -17,9 +17,14 @@ export function ordered(candidates: Candidate[], verdictsScored: ReadonlySet<str
 
 export const SCORED: ReadonlySet<string> = new Set(["chosen", "tied", "slower", "busy"]);
 
-/** What of the score is not expected service: the weighted wait, what an engine's others lose, and what price, order and wishes add. */
+/** What price, order and preferences add to the score. */
+export function penalty({ penalty_ms = 0 }: Candidate): number {
+  return penalty_ms / 1000;
+}
+
+/** What of the score is neither expected service nor that: the weighted wait, and what an engine's others lose. */
 export function restOfScore(candidate: Candidate): number {
-  return Math.max(candidate.score - candidate.service_ms / 1000, 0);
+  return Math.max(candidate.score - candidate.service_ms / 1000 - penalty(candidate), 0);
 }
 
 /** One sentence about the chosen place, then one for each that lost. */

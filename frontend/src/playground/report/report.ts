@@ -1,7 +1,7 @@
 // Draws what a call took and cost, and why it went where it went.
 import type { Candidate, Route } from "../../router-client";
 import { element, type Settings } from "../dom";
-import { bars, ordered, reasons, restOfScore, retries, SCORED, type Bar } from "./explain";
+import { bars, ordered, penalty, reasons, restOfScore, retries, SCORED, type Bar } from "./explain";
 import { stacks, type Stack, type TermWords } from "./terms";
 import { decimal, milliseconds, say, type Words } from "../words";
 
@@ -64,6 +64,7 @@ function candidateRow(candidate: Candidate, verdicts: Words): HTMLTableRowElemen
     [verdicts[candidate.verdict] ?? candidate.verdict, ""],
     [scored ? milliseconds(candidate.wait_ms) : "–", "num"],
     [scored ? milliseconds(candidate.service_ms) : "–", "num"],
+    [scored ? decimal(penalty(candidate), 3) : "–", "num"],
     [scored ? rest : "–", "num"],
     [scored ? decimal(candidate.score, 3) : "–", "num"],
   ];
@@ -91,7 +92,7 @@ function candidates(route: Route, labels: Labels, { verdict_names }: Settings): 
   return tableOf(
     [
       [labels.labelWorker, ""], [labels.labelVerdict, ""], [labels.labelWait, "num"],
-      [labels.labelService, "num"], [labels.labelRest, "num"], [labels.labelScore, "num"],
+      [labels.labelService, "num"], [labels.labelPenalty, "num"], [labels.labelRest, "num"], [labels.labelScore, "num"],
     ],
     ordered(route.candidates).map((one) => candidateRow(one, verdict_names)),
   );

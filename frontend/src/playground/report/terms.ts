@@ -8,11 +8,11 @@ export interface Part { name: string; from: number; ms: number }
 
 export interface Stack { worker: string; chosen: boolean; parts: Part[]; totalMs: number; cached: number; prompt: number }
 
-/** Milliseconds by term; nothing for a place that is no engine. */
-export function times({ wait_ms, terms }: Candidate): [string, number][] {
-  if (!terms) return [];
+/** Milliseconds by term; the penalty alone for a place that is no engine. */
+export function times({ wait_ms, terms, penalty_ms = 0 }: Candidate): [string, number][] {
+  if (!terms) return [["penalty", penalty_ms]];
   const { ahead_ms, prefill_ms, decode_ms, others_ms } = terms;
-  return [["wait", wait_ms], ["ahead", ahead_ms], ["prefill", prefill_ms], ["decode", decode_ms], ["others", others_ms]];
+  return [["wait", wait_ms], ["ahead", ahead_ms], ["prefill", prefill_ms], ["decode", decode_ms], ["others", others_ms], ["penalty", penalty_ms]];
 }
 
 /** The terms of each engine one after the other. */

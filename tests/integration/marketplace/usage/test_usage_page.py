@@ -263,6 +263,12 @@ def test_the_decision_in_words() -> None:
     assert left == ["a was the only option left after the earlier attempts."]
     many = [candidate("a", "chosen", 0), *(candidate(f"b{i}", "tied", 0) for i in range(8))]
     assert reasons(places(many))[-1] == "2 more were not chosen: see the table."
+    cheap = [candidate("a", "chosen", 0.1), candidate("b", "slower", 0.4, penalty_ms=250.0)]
+    assert [(round(one.penalty, 3), round(one.rest, 3)) for one in places(cheap)] == [
+        (0.0, 0.0),
+        (0.25, 0.05),
+    ]
+    assert reasons(places(cheap))[1].endswith("(most of it: price and preferences)")
     assert reasons([]) == []
 
 
@@ -288,8 +294,8 @@ def test_a_record_shows_of_what_each_engines_score_was_made(shop: Shop, owner: C
     page = owner.get(f"/usage/{call}")
     (stack,) = page.context["engines"]
     assert [part.name for part in stack.parts] == list(TERMS)
-    assert [part.took_ms for part in stack.parts] == [0.0, 12.0, 34.0, 56.0, 78.0]
-    assert [part.begins_ms for part in stack.parts] == [0.0, 0.0, 12.0, 46.0, 102.0]
+    assert [part.took_ms for part in stack.parts] == [0.0, 12.0, 34.0, 56.0, 78.0, 0.0]
+    assert [part.begins_ms for part in stack.parts] == [0.0, 0.0, 12.0, 46.0, 102.0, 180.0]
     assert stack.total_ms == 180.0
     shown = page.content.decode()
     for said in ("What each engine would take", "Slowing others", "640 of 1,500 tokens", "180 ms"):

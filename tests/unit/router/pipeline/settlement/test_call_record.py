@@ -140,6 +140,16 @@ async def test_a_place_that_could_not_be_used_has_its_reason_and_no_figures() ->
         assert (lost.verdict, lost.wait_ms, lost.service_ms, lost.score) == ("unhealthy", 0, 0, 0)
 
 
+async def test_what_wishes_add_to_a_score_is_on_record() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    request = chat(provider={"order": ["south"]})
+    await line.gateway.serve(line.gateway.authenticate(f"Bearer {KEY}"), request, FakeClient())
+    candidates = {c.worker_id: c for c in line.records[0].candidates}
+    penalties_ms = {id_: one.penalty_ms for id_, one in candidates.items()}
+    assert penalties_ms == {"one-0": 5_000.0, "one-1": 5_000.0, "two-0": 0.0}
+    assert candidates["one-0"].score >= 5.0
+
+
 @pytest.mark.parametrize(
     ("steps", "attempts"),
     [
