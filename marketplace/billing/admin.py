@@ -27,6 +27,7 @@ from marketplace.billing.payments import admin as payments  # noqa: F401 - regis
 from marketplace.billing.services import payout_record
 from marketplace.catalog.models import Provider
 from marketplace.shared.admin import ReadOnlyAdmin
+from marketplace.shared.typed_numbers import TypedDecimalField
 from router.domain.money import NANO_PER_USD
 
 
@@ -103,7 +104,7 @@ class PayoutForm(forms.ModelForm):
     """A payout: amount, provider and reference. A valid form books it."""
 
     provider = forms.ModelChoiceField(Provider.objects.all(), label=_("Provider"))
-    amount_usd = forms.DecimalField(
+    amount_usd = TypedDecimalField(
         label=_("Amount in US dollars"),
         min_value=Decimal("0.01"),
         max_digits=18,

@@ -11,7 +11,8 @@ from marketplace.catalog.models import AIModel
 from marketplace.catalog.selectors import models_published
 from marketplace.endpoints.models import OwnEndpoint, OwnTask
 from marketplace.endpoints.services import KEY_MAX
-from router.domain.money import NANO_PER_USD, format_usd
+from marketplace.shared.typed_numbers import TypedDecimalField, WholeField
+from router.domain.money import NANO_PER_USD
 
 PRICES = {
     "market_prompt_usd_max": "market_prompt_nano_max",
@@ -20,8 +21,8 @@ PRICES = {
 """The columns of the form's prices."""
 
 
-def _price(label: Any) -> forms.DecimalField:
-    return forms.DecimalField(
+def _price(label: Any) -> TypedDecimalField:
+    return TypedDecimalField(
         min_value=Decimal(0), max_digits=12, decimal_places=6, required=False, label=label
     )
 
@@ -71,6 +72,9 @@ class UseForm(forms.ModelForm):
             "stands_for",
             "spills",
         ]
+        field_classes = dict.fromkeys(
+            ("slots", "context_tokens_max", "completion_tokens_max"), WholeField
+        )
         help_texts = {
             "upstream_model": _("What the endpoint calls it, like gpt-4o-mini."),
             "slots": _("More calls wait, or go to the market."),
@@ -92,7 +96,7 @@ class UseForm(forms.ModelForm):
         self.initial["stands_for"] = self.instance.stands_for
         for name, column in PRICES.items():
             nano = getattr(self.instance, column)
-            self.initial.setdefault(name, "" if nano is None else format_usd(nano))
+            self.initial.setdefault(name, "" if nano is None else Decimal(nano) / NANO_PER_USD)
 
     def _post_clean(self) -> None:
         """The services validate, with what a form does not know."""

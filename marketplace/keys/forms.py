@@ -24,7 +24,8 @@ from marketplace.keys.guards import guard_model_check, guards_to_choose
 from marketplace.keys.limits import NANO_MAX, RULES_MAX, Rule, rules_check, rules_of
 from marketplace.keys.rotation import HOUR, OVERLAP_MAX
 from marketplace.keys.rules import expiry_check, models_allowed_check
-from router.domain.money import NANO_PER_USD, format_usd
+from marketplace.shared.typed_numbers import TypedDecimalField, WholeField
+from router.domain.money import NANO_PER_USD
 
 MINUTES = "%Y-%m-%dT%H:%M"
 OVERLAPS = {
@@ -37,8 +38,8 @@ OVERLAPS = {
 """When the old key ends, by hours from now."""
 
 
-def _limit(label: Any) -> forms.IntegerField:
-    return forms.IntegerField(min_value=1, max_value=LIMIT_MAX, required=False, label=label)
+def _limit(label: Any) -> WholeField:
+    return WholeField(min_value=1, max_value=LIMIT_MAX, required=False, label=label)
 
 
 class KeyForm(BudgetForm):
@@ -136,7 +137,7 @@ class RuleForm(forms.Form):
     requests_per_minute = _limit(_("Requests per minute"))
     tokens_per_minute = _limit(_("Tokens per minute"))
     calls_at_once = _limit(_("Calls at once"))
-    usd_per_day = forms.DecimalField(
+    usd_per_day = TypedDecimalField(
         min_value=Decimal("0.000000001"),
         max_value=Decimal(NANO_MAX) / NANO_PER_USD,
         decimal_places=9,
@@ -161,7 +162,7 @@ class RuleForm(forms.Form):
     def initial_of(rule: Rule) -> dict[str, Any]:
         """Initial values for the form of a rule."""
         initial: dict[str, Any] = {name: getattr(rule, name) or None for name in LIMIT_FIELDS}
-        usd = format_usd(rule.nano_per_day) if rule.nano_per_day else None
+        usd = Decimal(rule.nano_per_day) / NANO_PER_USD if rule.nano_per_day else None
         return initial | {"model": rule.model, "each_user": rule.each_user, "usd_per_day": usd}
 
 

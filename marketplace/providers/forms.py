@@ -17,6 +17,7 @@ from marketplace.providers.listings.drafts import ENDPOINTS_MAX, SLOTS_MAX
 from marketplace.providers.models import MODEL_FIELDS, Listing
 from marketplace.providers.services import PROVIDER_FIELDS
 from marketplace.shared.texts import unkept_in
+from marketplace.shared.typed_numbers import TypedDecimalField, WholeField
 from router.contracts.wire import UNREADABLE
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import PRICE_FIELDS, Price
@@ -36,40 +37,38 @@ PRICE_LABELS = {
 }
 
 
-class UsdField(forms.DecimalField):
+class UsdField(TypedDecimalField):
     """Dollars on the page, nano-USD in the program; empty means None."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             min_value=0, max_value=USD_MAX, decimal_places=USD_DECIMALS, required=False, **kwargs
         )
-        self.widget = forms.TextInput(attrs={"inputmode": "decimal", "placeholder": "0"})
+        self.widget.attrs["placeholder"] = "0"
 
     def clean(self, value: Any) -> int:
-        text = str(value or "").strip().replace(",", ".")
-        return int((super().clean(text) or Decimal(0)) * NANO_PER_USD)
+        return int((super().clean(value) or Decimal(0)) * NANO_PER_USD)
 
     def prepare_value(self, value: Any) -> Any:
         """Keep what was typed; show stored values in dollars."""
         if not isinstance(value, int):
             return value
-        return f"{Decimal(value) / NANO_PER_USD:f}".rstrip("0").rstrip(".") if value else ""
+        return super().prepare_value(Decimal(value) / NANO_PER_USD) if value else ""
 
 
-class DiscountField(forms.DecimalField):
+class DiscountField(TypedDecimalField):
     """Percent on the page, basis points in the program; empty is None."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=0, max_value=100, decimal_places=2, required=False, **kwargs)
-        self.widget = forms.TextInput(attrs={"inputmode": "decimal"})
 
     def clean(self, value: Any) -> int | None:
-        percent = super().clean(str(value or "").strip().replace(",", "."))
+        percent = super().clean(value)
         return None if percent is None else int(percent * 100)
 
     def prepare_value(self, value: Any) -> Any:
         """Keep what was typed; show stored values in percent."""
-        return f"{value / 100:g}" if isinstance(value, int) else value
+        return super().prepare_value(Decimal(value) / 100) if isinstance(value, int) else value
 
 
 class ObjectField(forms.JSONField):
@@ -179,9 +178,7 @@ class EndpointForm(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": "https://gpu-1.example.com"}),
     )
     protocol = forms.ChoiceField(choices=Protocol.choices, label=gettext_lazy("Protocol"))
-    slots = forms.IntegerField(
-        min_value=1, max_value=SLOTS_MAX, initial=1, label=gettext_lazy("Slots")
-    )
+    slots = WholeField(min_value=1, max_value=SLOTS_MAX, initial=1, label=gettext_lazy("Slots"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -232,7 +229,12 @@ class DraftForm(forms.ModelForm):
             "quantization",
             "collects_data",
         ]
-        field_classes = {"input_schema": ObjectField, "tensors": ObjectField}
+        field_classes = {
+            "input_schema": ObjectField,
+            "tensors": ObjectField,
+            "context_tokens_max": WholeField,
+            "completion_tokens_max": WholeField,
+        }
         labels = {
             "model_name": gettext_lazy("Name"),
             "display_name": gettext_lazy("Display name"),

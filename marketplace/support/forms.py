@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import LIMIT_FIELDS, Organisation
 from marketplace.billing.payments.forms import OnceField, UsdField
+from marketplace.shared.typed_numbers import TypedDecimalField, WholeField
 from router.domain.money import NANO_PER_USD
 
 
@@ -16,6 +17,7 @@ class LimitsForm(forms.ModelForm):
     class Meta:
         model = Organisation
         fields = LIMIT_FIELDS
+        field_classes = dict.fromkeys(LIMIT_FIELDS, WholeField)
 
 
 class ToldForm(forms.Form):
@@ -42,7 +44,7 @@ class OrderForm(ToldForm):
 class PayoutForm(ToldForm):
     """Money that was sent: earnings go down to a billionth of a dollar."""
 
-    amount_usd = forms.DecimalField(
+    amount_usd = TypedDecimalField(
         label=_("Amount in US dollars"),
         min_value=Decimal("0.01"),
         max_digits=18,

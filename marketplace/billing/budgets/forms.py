@@ -9,13 +9,14 @@ from django.utils.translation import gettext_lazy as _
 from marketplace.accounts.models import ApiKey, Organisation, User
 from marketplace.billing.budgets.services import budget_remove, budget_set
 from marketplace.billing.models import Budget, Window
-from router.domain.money import NANO_PER_USD, format_usd
+from marketplace.shared.typed_numbers import TypedDecimalField
+from router.domain.money import NANO_PER_USD
 
 
 class BudgetForm(forms.Form):
     """An empty limit means no budget."""
 
-    budget_usd = forms.DecimalField(
+    budget_usd = TypedDecimalField(
         min_value=Decimal(0), max_digits=18, decimal_places=9, required=False, label=_("Budget, $")
     )
     window = forms.ChoiceField(
@@ -27,7 +28,7 @@ class BudgetForm(forms.Form):
         """Initial values for the form of a budget."""
         if budget is None:
             return {}
-        return {"budget_usd": format_usd(budget.limit_nano), "window": budget.window}
+        return {"budget_usd": Decimal(budget.limit_nano) / NANO_PER_USD, "window": budget.window}
 
     def put(
         self, *, organisation: Organisation, user: User | None = None, key: ApiKey | None = None

@@ -5,14 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.utils.translation import gettext_lazy
 
 from marketplace.billing.payments.books.money import cents_of_usd, usd_of_cents
 from marketplace.billing.payments.models import AutoRecharge
+from marketplace.shared.typed_numbers import TypedDecimalField
 
 
-class UsdField(forms.DecimalField):
+class UsdField(TypedDecimalField):
     """Dollars with at most two decimals; its clean value is in cents."""
 
     def __init__(self, **options: Any) -> None:
@@ -39,11 +39,6 @@ class TopupForm(forms.Form):
     save_card = forms.BooleanField(
         required=False, label=gettext_lazy("Save the card for auto-recharge")
     )
-
-    @property
-    def bounds(self) -> tuple[Decimal, Decimal]:
-        """The least and greatest amount, in dollars."""
-        return topup_bounds()
 
 
 class AutoRechargeForm(forms.Form):
@@ -72,11 +67,3 @@ class AutoRechargeForm(forms.Form):
     def amounts(self) -> list[forms.BoundField]:
         """The fields for amounts."""
         return [self[name] for name in ("threshold", "amount", "cap")]
-
-
-def topup_bounds() -> tuple[Decimal, Decimal]:
-    """The least and greatest payment, in dollars."""
-    return (
-        usd_of_cents(settings.WAYPOST_TOPUP_CENTS_MIN),
-        usd_of_cents(settings.WAYPOST_TOPUP_CENTS_MAX),
-    )

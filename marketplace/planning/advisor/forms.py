@@ -1,8 +1,10 @@
 """What people fill in; a valid form makes a :class:`.question.Question`."""
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.planning.advisor.options import catalogue
@@ -26,6 +28,7 @@ from marketplace.planning.advisor.question import (
     question_of,
 )
 from marketplace.planning.asking import QuestionInvalid
+from marketplace.shared.typed_numbers import TypedDecimalField, plain_number
 
 PERCENT = 100.0
 PERCENTAGES = {"percentile": "share", "utilisation": "utilisation_max"}
@@ -66,7 +69,13 @@ class AdvisorForm(forms.Form):
     completion_tokens = _number(_("Completion tokens, mean"), 1, TOKENS_MAX, 64)
     rows = _number(_("Rows or images a call"), 1, ROWS_MAX, 1)
     size_cv = _number(_("Spread of sizes (standard deviation over mean)"), 0, SIZE_CV_MAX, 1)
-    budget_usd = _number(_("Budget, USD an hour"), 0, BUDGET_USD_MAX, 0, required=False)
+    budget_usd = TypedDecimalField(
+        label=_("Budget, USD an hour"),
+        min_value=0,
+        max_value=BUDGET_USD_MAX,
+        initial=0,
+        required=False,
+    )
     utilisation = _number(
         _("Busy at most, %"), UTILISATION_MIN * PERCENT, UTILISATION_MAX * PERCENT, 90
     )
@@ -95,14 +104,17 @@ class AdvisorForm(forms.Form):
         asked = {name: values[name] for name in ASKED} | {
             name: values[field] / PERCENT for field, name in PERCENTAGES.items()
         }
-        return question_of(asked | {"budget_usd": values["budget_usd"] or 0.0, "prices": prices})
+        budget = {"budget_usd": float(values["budget_usd"] or 0)}
+        return question_of(asked | budget | {"prices": prices})
 
 
 def initial_of(question: Question) -> dict[str, Any]:
     """What the form shows for a question that was asked."""
-    return {name: getattr(question, name) for name in ASKED} | {
+    asked = {name: getattr(question, name) for name in ASKED}
+    percentages = {
         field: round(getattr(question, name) * PERCENT, 3) for field, name in PERCENTAGES.items()
     }
+    return asked | percentages | {"budget_usd": Decimal(str(question.budget_usd))}
 
 
 def prices_of(names: list[str], usd: list[str]) -> dict[str, float]:
@@ -111,7 +123,9 @@ def prices_of(names: list[str], usd: list[str]) -> dict[str, float]:
     for name, text in list(zip(names, usd, strict=False))[:PRICES_MAX]:
         if text.strip():
             try:
-                found[name] = float(text)
+                found[name] = float(plain_number(text))
+            except ValidationError as error:
+                raise QuestionInvalid("prices", f"{name}: {error.message}") from error
             except ValueError as error:
                 raise QuestionInvalid("prices", f"prices must be numbers, got {text!r}") from error
     return found

@@ -36,6 +36,10 @@ def advisor(request: HttpRequest, organisation: Organisation) -> HttpResponse:
         form = AdvisorForm(initial=known)
     context = {
         "form": form,
+        # Of the answer that the question was changed from.
+        "prices": list(
+            zip(request.POST.getlist("price_name"), request.POST.getlist("price_usd"), strict=False)
+        ),
         "presets": presets_of(organisation.pk),
         "recent": Advice.objects.filter(organisation=organisation)[:RECENT],
     }

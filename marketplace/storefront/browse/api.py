@@ -177,8 +177,11 @@ class ModelViewSet(CatalogViewSet):
     @extend_schema(parameters=[ModelQuery])
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """The catalog, with its filters, search and sorts. Page by page."""
-        ModelQuery(data=request.query_params).is_valid(raise_exception=True)
-        filters = filters_of(request.query_params)
+        query = ModelQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        # A program writes "1.125" in one way only.
+        price_max = query.validated_data.get("price")
+        filters = replace(filters_of(request.query_params), price_max=price_max)
         if not filters.sort and not filters.words:
             filters = replace(filters, sort="newest")
         rows = self.filter_queryset(found(filters)[0].prefetch_related("versions"))

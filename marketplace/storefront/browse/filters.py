@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlencode
 
+from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from marketplace.catalog.models import MODEL_NAME, Task
 from marketplace.catalog.prices import number_text
 from marketplace.shared.numbers import whole
+from marketplace.shared.typed_numbers import plain_number, unmistakable
 
 MODALITIES: dict[str, Promise] = {
     "text": gettext_lazy("Text"),
@@ -104,7 +106,7 @@ class Filters:
             *(("task", task) for task in self.tasks),
             *(("takes", modality) for modality in self.modalities),
             ("context", self.context_min),
-            ("price", "" if self.price_max is None else f"{self.price_max.normalize():f}"),
+            ("price", "" if self.price_max is None else unmistakable(self.price_max.normalize())),
             *(("provider", provider) for provider in self.providers),
             *(("hardware", hardware) for hardware in self.hardware),
             *(("parameter", parameter) for parameter in self.parameters),
@@ -176,7 +178,9 @@ def chips(filters: Filters, providers: dict[str, str]) -> list[tuple[str, str]]:
         label = _("Context from %(n)s tokens") % {"n": number_text(filters.context_min, 0)}
         found.append((label, filters.url(context_min=0)))
     if filters.price_max is not None:
-        label = _("Up to $%(price)s") % {"price": f"{filters.price_max.normalize():f}"}
+        price = filters.price_max.normalize()
+        decimals = max(0, -int(price.as_tuple().exponent))
+        label = _("Up to $%(price)s") % {"price": number_text(price, decimals)}
         found.append((label, filters.url(price_max=None)))
     if filters.private:
         found.append((_("Keeps no data"), filters.url(private=False)))
@@ -185,6 +189,20 @@ def chips(filters: Filters, providers: dict[str, str]) -> list[tuple[str, str]]:
     if filters.measured:
         found.append((_("Measured"), filters.url(measured=False)))
     return found
+
+
+def price_problem(query: QueryDict) -> str:
+    """What is wrong with a price that :func:`filters_of` does not read; empty for any other."""
+    text = query.get("price", "")
+    try:
+        plain_number(text)
+    except ValidationError as error:
+        return str(error.message)
+    if text.strip() and _price(text) is None:
+        return _("The maximum price is a number from 0 to %(most)s.") % {
+            "most": number_text(PRICE_MAX, 0)
+        }
+    return ""
 
 
 def _without(values: tuple[str, ...], value: str) -> tuple[str, ...]:
@@ -205,7 +223,7 @@ def _whole(text: str, most: int) -> int:
 
 def _price(text: str) -> Decimal | None:
     try:
-        price = Decimal(text)
-    except InvalidOperation:
+        price = Decimal(plain_number(text))
+    except (InvalidOperation, ValidationError):
         return None
     return round(price, 6) if price.is_finite() and 0 <= price <= PRICE_MAX else None

@@ -30,6 +30,7 @@ from marketplace.storefront.browse.filters import (
     VIEWS,
     chips,
     filters_of,
+    price_problem,
 )
 from marketplace.storefront.browse.listing import found, listings, with_trends
 from marketplace.storefront.browse.model_tabs import TAB_CONTEXTS
@@ -69,6 +70,8 @@ def catalog(request: HttpRequest) -> HttpResponse:
         "pipelines": pipelines if page.number == 1 else [],
         "is_alike": is_alike,
         "filters": filters,
+        "price_problem": price_problem(request.GET),
+        "price_typed": request.GET.get("price", "").strip(),
         "chips": chips(filters, known.providers),
         "elsewhere": [name for name in filters.chosen if name not in names],
         "compare_full": len(filters.chosen) >= COMPARED_MAX,

@@ -93,6 +93,7 @@ def stock(shop: Shop) -> None:
         ("parameter=tools&parameter=logprobs", set()),
         ("private=1", {"yard/llama-3.3-70b"}),
         ("kind=emulated", {"yard/fraude"}),
+        ("price=2,99", {"author/slug", "yard/fraude", "dock/seer"}),
         ("price=nonsense&context=-1&kind=x", None),
     ],
 )
@@ -105,6 +106,30 @@ def test_a_chip_writes_its_figure_as_the_reader_does(shop: Shop) -> None:
     page = Client(headers={"accept-language": "pt-br"}).get("/models?context=32768")
     ((label, _url),) = page.context["chips"]
     assert "32.768" in label
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"), [("1,000", "write 1000 or 1.00."), ("dear", "a number from 0 to 1,000,000")]
+)
+def test_a_price_that_is_not_read_is_told_and_kept(stock: None, typed: str, said: str) -> None:
+    page = Client().get("/models", {"price": typed})
+    assert said in page.text
+    assert f'value="{typed}"' in page.text
+    part = Client().get("/models", {"price": typed}, headers={"HX-Request": "true"})
+    assert said in part.text
+
+
+def test_a_price_with_three_decimals_is_the_same_in_links_fields_and_the_api(
+    stock: None,
+) -> None:
+    page = Client().get("/models?price=1.1250")
+    assert page.context["filters"].price_max == Decimal("1.125")
+    assert 'value="1.1250"' in page.text
+    assert "price=1.1250" in page.context["filters"].url()
+    assert [label for label, _url in page.context["chips"]] == ["Up to $1.125"]
+    # A program's point is a decimal sign.
+    found = Client().get("/api/v1/models?price=2.999").json()["results"]
+    assert {one["name"] for one in found} == {"author/slug", "yard/fraude", "dock/seer"}
 
 
 def test_filters_are_asked_of_one_deployment(shop: Shop) -> None:
