@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO
+from typing import IO, Any
 
 import msgspec
-from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
@@ -41,26 +40,43 @@ ROWS_PER_PAGE = 25
 FAILURES_SHOWN = 20
 FAILURE_BYTES_MAX = 64 * 1024
 WINDOWS = ("1h", "24h", "7d")
+WINDOW_INITIAL = "24h"
 
 
 @require_safe
 @organisation_required
 def batches(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """The organisation's, newest first, and a form for another."""
+    return _list(request, organisation, model=request.GET.get("model", ""))
+
+
+def _list(
+    request: HttpRequest,
+    organisation: Organisation,
+    *,
+    model: str,
+    window: str = WINDOW_INITIAL,
+    problem: str = "",
+) -> HttpResponse:
+    """The page; browsers keep no file that was chosen, so the rest of a refused form."""
     rows = Batch.objects.filter(organisation=organisation).select_related("asked_by")
     page = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "page": page,
+        "here": reverse("batches"),
         "is_moving": any(batch.is_open for batch in page.object_list),
         "may_call": may(request.user, organisation, Permission.CALL),
         "windows": WINDOWS,
-        "tables": [model.name for model in models_published().filter(task=Task.TABULAR)],
-        "table_chosen": request.GET.get("model", ""),
+        "window_chosen": window,
+        "problem": problem,
+        "tables": [row.name for row in models_published().filter(task=Task.TABULAR)],
+        "table_chosen": model,
         "rows_max": ROWS_MAX,
         "lines_max": LINES_MAX,
         "megabytes_max": FILE_BYTES_MAX // MB,
     }
-    return render(request, "batches/batches.html", context)
+    status = 422 if problem else 200
+    return render(request, "batches/batches.html", context, status=status)
 
 
 @require_POST
@@ -72,11 +88,12 @@ def upload(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """
     demand(request, organisation, Permission.CALL)
     content, user = request.FILES.get("file"), request.user
+    model, window = request.POST.get("model", ""), request.POST.get("completion_window", "")
+    chosen: dict[str, Any] = {"model": model, "window": window}
     if not isinstance(content, UploadedFile) or not isinstance(user, User):
-        messages.error(request, _("Choose a file first."))
-        return redirect("batches")
+        return _list(request, organisation, **chosen, problem=_("Choose a file first."))
     try:
-        endpoint = first_url(content) or rows_endpoint(request.POST.get("model", ""))
+        endpoint = first_url(content) or rows_endpoint(model)
         file = file_upload(
             organisation=organisation,
             content=content,
@@ -87,12 +104,11 @@ def upload(request: HttpRequest, organisation: Organisation) -> HttpResponse:
             caller=Caller(organisation.pk, organisation.billing_account.pk, user_id=user.pk),
             input_file_id=file.public_id,
             endpoint=endpoint,
-            completion_window=request.POST.get("completion_window", WINDOWS[1]),
+            completion_window=window or WINDOW_INITIAL,
             asked_by=user,
         )
     except (FileRefused, BatchRefused) as error:
-        messages.error(request, str(error))
-        return redirect("batches")
+        return _list(request, organisation, **chosen, problem=str(error))
     return redirect("batch", batch.public_id)
 
 

@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
@@ -77,6 +78,10 @@ class BenchmarkForm(forms.Form):
 @require_safe
 def benchmarks(request: HttpRequest) -> HttpResponse:
     """All of them, newest first, with the progress of those that run."""
+    return _list(request, BenchmarkForm())
+
+
+def _list(request: HttpRequest, form: BenchmarkForm, status: int = 200) -> HttpResponse:
     chosen = {name: request.GET.get(name, "") for name in ("model", "state", "scenario")}
     rows = benchmarks_shown(unpublished=is_staff(request))
     if chosen["model"]:
@@ -88,15 +93,16 @@ def benchmarks(request: HttpRequest) -> HttpResponse:
     page = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "page": page,
+        "here": reverse("benchmarks"),
         "chosen": chosen,
         "models": models_published().filter(benchmarks__isnull=False).distinct(),
         "states": JobState.choices,
         "scenarios": Scenario.choices,
         "is_moving": any(not row.is_over for row in page.object_list),
         "measurable": _measurable(request),
-        "form": BenchmarkForm(),
+        "form": form,
     }
-    return render(request, "benchmarks/benchmarks.html", context)
+    return render(request, "benchmarks/benchmarks.html", context, status=status)
 
 
 @require_safe
@@ -161,14 +167,12 @@ def benchmark_file(request: HttpRequest, benchmark_id: int, kind: str) -> HttpRe
 def create(request: HttpRequest) -> HttpResponse:
     """Queue one from the form of the list."""
     form = BenchmarkForm(request.POST)
-    try:
-        if not form.is_valid():
-            raise ValidationError(_("Choose what to measure and how."))
-        row = form.ask(request)
-    except ValidationError as error:
-        messages.error(request, "; ".join(error.messages))
-        return redirect("benchmarks")
-    return redirect("benchmark", row.pk)
+    if form.is_valid():
+        try:
+            return redirect("benchmark", form.ask(request).pk)
+        except ValidationError as error:
+            form.add_error(None, error.messages)
+    return _list(request, form, status=422)
 
 
 @require_POST

@@ -8,6 +8,7 @@ from django.core.paginator import Paginator
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -59,6 +60,7 @@ def billing_page(
     context = {
         "account": account,
         "page": page,
+        "here": reverse("billing"),
         "movements": list(movements_read(account, page)),
         "invoices": account.statements.all()[:INVOICES_SHOWN],
         "this_month": Month.of(timezone.now()),

@@ -4,6 +4,7 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.access import staff_required
@@ -35,5 +36,5 @@ def retry(request: HttpRequest, letter_id: int) -> HttpResponse:
 def _page(request: HttpRequest, problem: str = "", status: int = 200) -> HttpResponse:
     rows = DeadLetter.objects.select_related("retried_by").defer("body")
     page = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
-    context = {"page": page, "problem": problem}
+    context = {"page": page, "here": reverse("dead-letters"), "problem": problem}
     return render(request, "dead_letters/dead_letters.html", context, status=status)

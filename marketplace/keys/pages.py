@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import transaction
@@ -18,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from marketplace.accounts.models import ApiKey, Organisation, Scope
 from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.organisations.new_key import new_key_keep, new_key_take
+from marketplace.accounts.organisations.pages import organisation_page
 from marketplace.accounts.permissions import Permission, demand, may, permission_over
 from marketplace.accounts.services import (
     api_key_create,
@@ -111,16 +111,18 @@ def organisation_guards(request: HttpRequest, organisation: Organisation) -> Htt
     """Have a moderation model judge the organisation's calls, or none."""
     demand(request, organisation, Permission.ORGANISATION)
     wanted = request.POST.get("guard_model", "")
+    ticked = {name: f"guard_{name}" in request.POST for name in ("inputs", "answers", "passes")}
     try:
         organisation_guard(
             organisation=organisation,
             model=guard_model_check(wanted, before=organisation.guard_model),
-            inputs="guard_inputs" in request.POST,
-            answers="guard_answers" in request.POST,
-            passes="guard_passes" in request.POST,
+            **ticked,
         )
     except ValidationError as error:
-        messages.error(request, " ".join(error.messages))
+        for name, is_on in ticked.items():
+            setattr(organisation, f"guard_{name}", is_on)  # For the page alone.
+        problem = " ".join(error.messages)
+        return organisation_page(request, organisation, error=problem)
     return redirect("organisation")
 
 
@@ -195,6 +197,7 @@ def _keys_page(
     context = {
         "form": form,
         "page": page,
+        "here": reverse("keys"),
         "rows": [KeyRow(row, budgets.get(row.pk), allowed[permission_over(row)]) for row in listed],
         "new_key": new_key_take(request, organisation),
         "router_url": settings.WAYPOST_ROUTER_URL,

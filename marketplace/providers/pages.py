@@ -1,6 +1,7 @@
 """The provider's console: providers, listings from draft to live, and the review by staff."""
 
-from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -19,27 +20,24 @@ from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Provider
 from marketplace.providers.forms import (
     FIELD_NAMES,
-    PRICE_LABELS,
     DraftForm,
     EndpointFormSet,
     PriceForm,
     ProviderForm,
     endpoints_of,
 )
+from marketplace.providers.listings.shown import listing_shown
 from marketplace.providers.listings.states import (
-    WHY_NEEDED,
     ListingAction,
-    ListingState,
     Who,
     actions_of,
 )
-from marketplace.providers.models import Listing, Verdict
+from marketplace.providers.models import Listing
 from marketplace.providers.selectors import (
     deployments_of,
     listings_of,
     listings_to_review,
     providers_of,
-    run_shown,
 )
 from marketplace.providers.services import (
     Actor,
@@ -51,32 +49,15 @@ from marketplace.providers.services import (
     provider_update,
 )
 from marketplace.shared.confirming import confirmation, is_confirmed
+from marketplace.shared.typed_numbers import TypedDecimalField
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 from router.domain.pricing import PRICE_FIELDS
 
 ROWS_PER_PAGE = 50
-EVENTS_SHOWN = 50
 BASIS_POINTS_PER_PERCENT = 100
-PRIMARY = frozenset(
-    {
-        ListingAction.SUBMIT,
-        ListingAction.BENCHMARK,
-        ListingAction.REQUEST_REVIEW,
-        ListingAction.APPROVE,
-        ListingAction.RESUME,
-    }
-)
-DANGEROUS = frozenset({ListingAction.RETIRE, ListingAction.SUSPEND, ListingAction.CANCEL})
+PERCENT = TypedDecimalField(min_value=0, max_value=100, decimal_places=2)
 CONFIRMED_FIRST = frozenset({ListingAction.RETIRE, ListingAction.SUSPEND})
 """What takes away from customers what they use."""
-WAY = (
-    (ListingState.DRAFT, (ListingState.DRAFT,)),
-    (ListingState.CHECKED, (ListingState.CHECKING,)),
-    (ListingState.BENCHMARKED, (ListingState.CHECKED, ListingState.BENCHMARKING)),
-    (ListingState.REVIEW, (ListingState.BENCHMARKED, ListingState.REVIEW)),
-    (ListingState.LIVE, (ListingState.LIVE, ListingState.PAUSED, ListingState.SUSPENDED)),
-)
-"""The steps to go live, and the states in which each one is current."""
 
 
 @require_safe
@@ -130,14 +111,12 @@ def provider_commission(request: HttpRequest, slug: str) -> HttpResponse:
     """What the platform keeps of a provider's charges."""
     row = get_object_or_404(Provider, slug=slug)
     try:
-        percent = float(request.POST.get("percent", "").replace(",", "."))
+        percent = PERCENT.clean(request.POST.get("percent", ""))
         provider_commission_set(
-            provider=row, commission_bps=round(percent * BASIS_POINTS_PER_PERCENT)
+            provider=row, commission_bps=int(percent * BASIS_POINTS_PER_PERCENT)
         )
-    except (ValueError, OverflowError):
-        messages.error(request, _("A commission is a percentage from 0 to 100."))
     except ValidationError as error:
-        messages.error(request, "; ".join(error.messages))
+        return _reviews(request, row, error.messages)
     return redirect("reviews")
 
 
@@ -161,7 +140,7 @@ def listing(request: HttpRequest, organisation: Organisation, listing_id: int) -
     """A listing's progress, the findings of its check, its measurements and its history."""
     row = _find(organisation, listing_id)
     who = Who.PROVIDER if may(request.user, organisation, Permission.OFFERINGS) else None
-    return render(request, "providers/listing.html", _shown(row, who, "listing-act"))
+    return render(request, "providers/listing.html", listing_shown(row, who, "listing-act"))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -219,16 +198,28 @@ def listing_do(request: HttpRequest, organisation: Organisation, listing_id: int
 @staff_required
 def reviews(request: HttpRequest) -> HttpResponse:
     """What waits for staff, and every provider's commission."""
+    return _reviews(request)
+
+
+def _reviews(
+    request: HttpRequest, of: Provider | None = None, problems: Sequence[str] = ()
+) -> HttpResponse:
+    """The page; of a provider whose commission was refused, as it was typed."""
     providers = Provider.objects.select_related("organisation").order_by("name")
     page = Paginator(providers, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "waiting": listings_to_review()[:ROWS_PER_PAGE],
         "page": page,
+        "here": reverse("reviews"),
         "providers": [
-            (row, row.commission_bps / BASIS_POINTS_PER_PERCENT) for row in page.object_list
+            (row, Decimal(row.commission_bps) / BASIS_POINTS_PER_PERCENT)
+            for row in page.object_list
         ],
+        "refused": of,
+        "problems": problems,
+        "typed": request.POST.get("percent", ""),
     }
-    return render(request, "providers/reviews.html", context)
+    return render(request, "providers/reviews.html", context, status=422 if of else 200)
 
 
 @require_safe
@@ -236,7 +227,7 @@ def reviews(request: HttpRequest) -> HttpResponse:
 def review(request: HttpRequest, listing_id: int) -> HttpResponse:
     """A listing as staff see it: everything that is sold, and the evidence."""
     row = get_object_or_404(_any_listing(), pk=listing_id)
-    return render(request, "providers/listing.html", _shown(row, Who.STAFF, "review-act"))
+    return render(request, "providers/listing.html", listing_shown(row, Who.STAFF, "review-act"))
 
 
 @require_POST
@@ -258,8 +249,9 @@ def _find(organisation: Organisation, listing_id: int) -> Listing:
 def _act(request: HttpRequest, row: Listing, who: Who, page: str) -> HttpResponse:
     asked = request.POST.get("action", "")
     if asked not in actions_of(row.state, who):
-        messages.error(request, _("That is no longer possible: this is the current state."))
-        return redirect(page, row.pk)
+        return _act_refused(
+            request, row, who, [_("That is no longer possible: this is the current state.")]
+        )
     if asked in CONFIRMED_FIRST and not is_confirmed(request):
         return _ask_again(request, row, ListingAction(asked), page)
     try:
@@ -275,8 +267,21 @@ def _act(request: HttpRequest, row: Listing, who: Who, page: str) -> HttpRespons
                 request, _("Something is missing: complete the form and submit it there.")
             )
             return redirect("listing-edit", row.pk)
-        messages.error(request, "; ".join(error.messages))
+        row.refresh_from_db()
+        return _act_refused(request, row, who, error.messages)
     return redirect(page, row.pk)
+
+
+def _act_refused(
+    request: HttpRequest, row: Listing, who: Who, problems: Sequence[str]
+) -> HttpResponse:
+    """The listing's page with the reason that was typed: in its form, or as text without one."""
+    asked, why = request.POST.get("action", ""), request.POST.get("why", "")
+    shown = listing_shown(row, who, "review-act" if who is Who.STAFF else "listing-act")
+    if why and asked not in actions_of(row.state, who):
+        problems = [*problems, _("You wrote: %(why)s") % {"why": why}]
+    context = shown | {"refused": problems, "asked": asked, "why": why}
+    return render(request, "providers/listing.html", context, status=422)
 
 
 def _ask_again(
@@ -302,55 +307,6 @@ def _ask_again(
     )
 
 
-def _shown(row: Listing, who: Who | None, act_url: str) -> dict[str, Any]:
-    actions = actions_of(row.state, who) if who else []
-    run = run_shown(row)
-    results = list(run.results.all()) if run else []
-    counts = Counter(result.verdict for result in results)
-    return {
-        "listing": row,
-        "for_staff": who is Who.STAFF,
-        "act_url": act_url,
-        "actions": [
-            {
-                "name": action,
-                "needs_why": action in WHY_NEEDED,
-                "style": "button-primary"
-                if action in PRIMARY
-                else "button-danger"
-                if action in DANGEROUS
-                else "",
-            }
-            for action in actions
-            if action is not ListingAction.SUBMIT
-        ],
-        "may_edit": row.is_draft and who is Who.PROVIDER,
-        "way": _way(row),
-        "run": run,
-        "results": results,
-        "counts": {verdict: counts[verdict] for verdict in Verdict.values},
-        "points": list(row.benchmark.points.all()) if row.benchmark else [],
-        "events": row.events.select_related("by")[:EVENTS_SHOWN],
-        "sent_back": row.events.first() if row.is_draft else None,
-        "prices": [
-            (PRICE_LABELS[name], getattr(row, name)) for name in PRICE_FIELDS if getattr(row, name)
-        ],
-    }
-
-
-def _way(row: Listing) -> list[dict[str, Any]]:
-    """Draft, check, benchmark, review, live: which are done, and which is current."""
-    at = next((i for i, (_goal, states) in enumerate(WAY) if row.state in states), -1)
-    return [
-        {
-            "label": label,
-            "is_done": i < at or (i == at and row.state == ListingState.LIVE),
-            "is_now": i == at,
-        }
-        for i, label in enumerate((_("Draft"), _("Check"), _("Benchmark"), _("Review"), _("Live")))
-    ]
-
-
 def _overview(
     request: HttpRequest, organisation: Organisation, form: ProviderForm, status: int = 200
 ) -> HttpResponse:
@@ -360,6 +316,7 @@ def _overview(
     context = {
         "providers": list(providers_of(organisation)),
         "page": listings,
+        "here": reverse("provide"),
         "deployments": Paginator(sold, ROWS_PER_PAGE).get_page(request.GET.get("sold")),
         "form": form,
         "may_change": may(request.user, organisation, Permission.OFFERINGS),

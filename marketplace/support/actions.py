@@ -1,11 +1,13 @@
 """What staff do for a customer, in their own name: money, limits and lost keys."""
 
 from collections.abc import Sequence
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Model
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -80,7 +82,7 @@ def refund(request: HttpRequest, slug: str, payment_id: UUID) -> HttpResponse:
     payment = get_object_or_404(row.payments, pk=payment_id)
     form = OrderForm(request.POST)
     if not form.is_valid():
-        return _refused(request, row, form.problems)
+        return _refused(request, row, payment, form)
     cents, reason = form.cleaned_data["amount"], form.cleaned_data["reason"]
     if not is_confirmed(request):
         return _confirm(
@@ -103,9 +105,9 @@ def refund(request: HttpRequest, slug: str, payment_id: UUID) -> HttpResponse:
             idem_key=f"support:{form.cleaned_data['once']}",
         )
     except (ValidationError, PaymentsUnavailable) as error:
-        return _refused(request, row, _said(error))
+        return _refused(request, row, payment, form, _said(error))
     if made.state == RefundState.FAILED:
-        return _refused(request, row, [made.failure])
+        return _refused(request, row, payment, form, [made.failure])
     messages.success(
         request, _("Refund of %(amount)s ordered.") % {"amount": usd(made.amount_nano)}
     )
@@ -119,7 +121,7 @@ def write_off(request: HttpRequest, slug: str) -> HttpResponse:
     row = get_object_or_404(Organisation, slug=slug)
     form = OrderForm(request.POST)
     if not form.is_valid():
-        return _refused(request, row, form.problems)
+        return _refused(request, row, row, form)
     try:
         order = write_off_order(
             organisation=row,
@@ -129,7 +131,7 @@ def write_off(request: HttpRequest, slug: str) -> HttpResponse:
             idem_key=f"support:{form.cleaned_data['once']}",
         )
     except ValidationError as error:
-        return _refused(request, row, error.messages)
+        return _refused(request, row, row, form, error.messages)
     amount = usd(order.transfer.amount_nano)
     messages.success(request, _("%(amount)s written off.") % {"amount": amount})
     return redirect("support-organisation", slug)
@@ -143,7 +145,7 @@ def payout(request: HttpRequest, slug: str, provider: str) -> HttpResponse:
     payee = get_object_or_404(row.providers, slug=provider)
     form = PayoutForm(request.POST)
     if not form.is_valid():
-        return _refused(request, row, form.problems)
+        return _refused(request, row, payee, form)
     try:
         made = payout_record(
             provider=payee,
@@ -152,7 +154,7 @@ def payout(request: HttpRequest, slug: str, provider: str) -> HttpResponse:
             ordered_by=_staff(request),
         )
     except ValidationError as error:
-        return _refused(request, row, error.messages)
+        return _refused(request, row, payee, form, error.messages)
     messages.success(
         request,
         _("Payout of %(amount)s to %(name)s recorded.")
@@ -191,10 +193,18 @@ def _confirm(
     return confirmation(request, question=question, effects=effects, verb=verb, back=back)
 
 
-def _refused(request: HttpRequest, row: Organisation, problems: Sequence[str]) -> HttpResponse:
-    for problem in problems:
-        messages.error(request, problem)
-    return redirect("support-organisation", row.slug)
+def _refused(
+    request: HttpRequest, row: Organisation, of: Model, form: Form, problems: Sequence[str] = ()
+) -> HttpResponse:
+    if problems:
+        # What is sent again is another order: this one may be known, with another amount or failed.
+        form = type(form)({**request.POST.dict(), "once": str(uuid4())})
+        form.full_clean()
+        for problem in problems:
+            form.add_error(None, problem)
+    # The page has several of these forms.
+    form.auto_id = False
+    return organisation_page(request, row, CreditGrantForm(), sent_to=of, sent=form, status=422)
 
 
 def _said(error: ValidationError | PaymentsUnavailable) -> Sequence[str]:

@@ -20,20 +20,7 @@ class LimitsForm(forms.ModelForm):
         field_classes = dict.fromkeys(LIMIT_FIELDS, WholeField)
 
 
-class ToldForm(forms.Form):
-    """A small form of a row, whose problems are told above the page."""
-
-    @property
-    def problems(self) -> list[str]:
-        """Each field's name with what is wrong."""
-        return [
-            f"{self[name].label}: {error}"
-            for name, errors in self.errors.items()
-            for error in errors
-        ]
-
-
-class OrderForm(ToldForm):
+class OrderForm(forms.Form):
     """An amount, cents once clean, and why."""
 
     amount = UsdField(label=_("Amount in US dollars"), min_value=Decimal("0.01"))
@@ -41,7 +28,7 @@ class OrderForm(ToldForm):
     once = OnceField()
 
 
-class PayoutForm(ToldForm):
+class PayoutForm(forms.Form):
     """Money that was sent: earnings go down to a billionth of a dollar."""
 
     amount_usd = TypedDecimalField(

@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from django.db.models import Model
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_http_methods, require_safe
@@ -12,7 +14,7 @@ from marketplace.billing.credit.forms import CreditGrantForm
 from marketplace.catalog.models import Deployment
 from marketplace.catalog.verdicts import TERMS
 from marketplace.support import selectors
-from marketplace.support.forms import LimitsForm, OrderForm
+from marketplace.support.forms import LimitsForm, OrderForm, PayoutForm
 from marketplace.support.models import Look, LookKind
 from marketplace.support.services import look_record
 from marketplace.usage.decisions.terms import stacks, widest_ms
@@ -48,9 +50,14 @@ def organisation_page(
     form: CreditGrantForm,
     *,
     limits_form: LimitsForm | None = None,
+    sent_to: Model | None = None,
+    sent: Form | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """The page, and a record of the look at it; a form that was refused is shown as sent."""
+    """The page, and a record of the look at it; a form that was refused is shown as sent.
+
+    ``sent_to`` is the payment, provider or organisation that ``sent`` was about.
+    """
     look_record(
         staff=_user(request),
         kind=LookKind.ORGANISATION,
@@ -63,6 +70,9 @@ def organisation_page(
         "form": form,
         "limits_form": limits_form or LimitsForm(instance=row),
         "order_form": OrderForm(auto_id=False),
+        "payout_form": PayoutForm(),
+        "sent_to": sent_to,
+        "sent": sent,
     }
     return _private(render(request, "support/organisation.html", context, status=status))
 

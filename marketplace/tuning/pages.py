@@ -152,7 +152,10 @@ def _done(request: HttpRequest, model: AIModel, act: Callable[[], object]) -> Ht
         ]
         return _page(request, model, refused=refused, status=409)
     except ValidationError as error:
-        return _page(request, model, refused=error.messages, status=422)
+        why = request.POST.get("why", "").strip()
+        # The form that it was typed in may be gone with the trial.
+        wrote = [_("You wrote: %(why)s") % {"why": why}] if why else []
+        return _page(request, model, refused=[*error.messages, *wrote], status=422)
     return redirect("route", model.author, model.slug)
 
 

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
@@ -109,6 +110,7 @@ def _page(
         "secrets": lasting,
         "new_secret": secret_take(request, f"{NEW_SECRET}:{organisation.pk}"),
         "may_change": may(request.user, organisation, Permission.KEYS),
+        "here": reverse("webhooks"),
         "page": Paginator(found, ROWS_PER_PAGE).get_page(request.GET.get("page")),
         "state": state,
         "states": DeliveryState.choices,

@@ -80,7 +80,7 @@ class MemberRow:
 @organisation_required
 def organisation(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """Members, invitations and rate limits."""
-    return _page(request, organisation, InvitationForm())
+    return organisation_page(request, organisation)
 
 
 @require_POST
@@ -90,7 +90,7 @@ def rename(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     demand(request, organisation, Permission.ORGANISATION)
     form = OrganisationForm(request.POST)
     if not form.is_valid():
-        return _page(request, organisation, InvitationForm(), name_form=form, status=422)
+        return organisation_page(request, organisation, name_form=form, status=422)
     organisation_rename(organisation=organisation, name=form.cleaned_data["name"])
     return redirect("organisation")
 
@@ -131,13 +131,13 @@ def member_role(request: HttpRequest, organisation: Organisation, member_id: int
     membership = get_object_or_404(organisation.memberships.select_related("user"), pk=member_id)
     form = RoleForm(request.POST)
     if not form.is_valid():
-        return _page(request, organisation, InvitationForm(), error=_("There is no such role."))
+        return organisation_page(request, organisation, error=_("There is no such role."))
     role = Role(form.cleaned_data["role"])
     demand(request, organisation, permission_over_member(membership.role, role))
     try:
         member_set(organisation=organisation, user=membership.user, role=role)
     except ValidationError as refused:
-        return _page(request, organisation, InvitationForm(), error=" ".join(refused.messages))
+        return organisation_page(request, organisation, error=" ".join(refused.messages))
     return redirect("organisation")
 
 
@@ -162,7 +162,7 @@ def member_removal(
     try:
         member_remove(membership=membership)
     except ValidationError as refused:
-        return _page(request, organisation, InvitationForm(), error=" ".join(refused.messages))
+        return organisation_page(request, organisation, error=" ".join(refused.messages))
     return redirect("organisation")
 
 
@@ -186,7 +186,7 @@ def invite(request: HttpRequest, organisation: Organisation) -> HttpResponse:
             form.add_error("email", forms.ValidationError(refused.messages))
         else:
             return redirect("organisation")
-    return _page(request, organisation, form, status=422)
+    return organisation_page(request, organisation, form=form, status=422)
 
 
 @require_POST
@@ -202,7 +202,7 @@ def invitation_change(
     try:
         verb(invitation=invitation)
     except ValidationError as refused:
-        return _page(request, organisation, InvitationForm(), error=" ".join(refused.messages))
+        return organisation_page(request, organisation, error=" ".join(refused.messages))
     return redirect("organisation")
 
 
@@ -303,20 +303,21 @@ def _person(request: HttpRequest) -> User:
     return request.user
 
 
-def _page(
+def organisation_page(
     request: HttpRequest,
     organisation: Organisation,
-    form: InvitationForm,
     *,
+    form: InvitationForm | None = None,
     name_form: OrganisationForm | None = None,
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
+    """The page; a form that was refused is shown as sent."""
     allowed = {permission: may(request.user, organisation, permission) for permission in Permission}
     memberships = organisation.memberships.select_related("user").order_by("user__email")
     invitations = organisation.invitations.filter(accepted_at=None, revoked_at=None)
     context = {
-        "form": form,
+        "form": form or InvitationForm(),
         "name_form": name_form or OrganisationForm(initial={"name": organisation.name}),
         "error": error,
         "members": [
@@ -330,6 +331,7 @@ def _page(
         ],
         "roles": [role for role in Role if role != Role.OWNER or allowed[Permission.OWNERS]],
         "grants": _grants(),
+        "organisation": organisation,
         "masks": [(mask, mask in organisation.masks) for mask in Mask],
         "may_change": allowed[Permission.MEMBERS],
         "may_rename": allowed[Permission.ORGANISATION],

@@ -63,8 +63,10 @@ def test_the_page_of_a_model_of_tables_leads_to_a_form_that_has_chosen_it(
 def test_a_file_that_is_no_batch_is_said_to_be_none(
     member: Client, content: bytes, said: str
 ) -> None:
-    page = upload(member, content).content.decode()
-    assert any(words in page for words in [*said.split("|"), "Choose a file"])
+    refused = upload(member, content)
+    assert refused.status_code == 422
+    assert any(words in refused.text for words in [*said.split("|"), "Choose a file"])
+    assert "<option selected>7d</option>" in refused.text
     assert not Batch.objects.exists()
 
 

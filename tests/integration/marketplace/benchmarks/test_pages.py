@@ -49,9 +49,22 @@ def test_measuring_by_the_form(shop: Shop, staff: Client) -> None:
     row = Benchmark.objects.get()
     assert answer.headers["Location"] == f"/benchmarks/{row.pk}"
     assert (row.scenario, row.settings["loads"]) == ("server", [5, 10])
-    staff.post("/benchmarks/create", {**form, "loads": "1.2.3"})
-    assert staff.get("/benchmarks").content.decode().count("Loads are numbers") == 1
     assert Benchmark.objects.count() == 1
+
+
+def test_a_refused_form_keeps_what_was_typed(shop: Shop, staff: Client) -> None:
+    form = {"what": str(shop.deployment.pk), "scenario": "server"}
+    for loads, said in (("1.2.3", "Loads are numbers"), ("many", "Enter a valid value")):
+        refused = staff.post("/benchmarks/create", {**form, "loads": loads})
+        assert refused.status_code == 422
+        assert said in refused.text
+        assert f'value="{loads}"' in refused.text
+        assert '<option value="server" selected>' in refused.text
+        assert f'<option value="{shop.deployment.pk}" selected>' in refused.text
+        # Its filters and its polling are of the list, not of the address that was posted to.
+        assert 'action="/benchmarks"' in refused.text
+        assert 'hx-get="/benchmarks/create"' not in refused.text
+    assert not Benchmark.objects.exists()
 
 
 def test_what_runs_is_polled_and_what_is_over_is_not(done: Benchmark, staff: Client) -> None:

@@ -58,10 +58,28 @@ def test_a_refund_is_ordered_once_it_is_confirmed(staff: Client, shop: Shop) -> 
     assert refund.requested_by is not None
     assert (refund.amount_cents, refund.reason) == (1_000, "billed by mistake")
     assert refund.requested_by.email == "staff@example.com"
-    assert 'max="15.00"' in after.text
+    assert 'value="15.00"' in after.text
     more = {"amount": "15.01", "reason": "more than is left", "confirmed": "1"} | fresh(staff)
-    assert "At most 15.00 US dollars" in staff.post(path, more, follow=True).text
+    refused = staff.post(path, more)
+    assert refused.status_code == 422
+    assert "At most 15.00 US dollars" in refused.text
     assert Refund.objects.count() == 1
+
+
+def test_a_refused_order_keeps_what_was_typed_where_it_was_typed(staff: Client, shop: Shop) -> None:
+    """In the form of its payment, and ready to be sent again as the same order."""
+    path = f"/support/acme/payments/{paid(shop).pk}/refund"
+    order = {"amount": "1,000", "reason": "billed by mistake"} | fresh(staff)
+    refused = staff.post(path, order)
+    assert refused.status_code == 422
+    assert "write 1000 or 1.00." in refused.text
+    assert refused.text.count('value="1,000"') == 1
+    assert 'value="billed by mistake"' in refused.text
+    assert f'value="{order["once"]}"' in refused.text
+    written_off = staff.post("/support/acme/write-off", order | {"amount": "2.5.0"})
+    assert written_off.status_code == 422
+    assert 'value="2.5.0"' in written_off.text
+    assert 'value="billed by mistake"' in written_off.text
 
 
 def test_a_payout_is_recorded_up_to_what_was_earned(staff: Client, shop: Shop) -> None:
@@ -83,8 +101,11 @@ def test_a_payout_is_recorded_up_to_what_was_earned(staff: Client, shop: Shop) -
     assert Payout.objects.get().reference == "SEPA 17"
     refused = staff.post(path, paid_out | {"reference": "SEPA 18"}, follow=True)
     assert "to be paid out" in refused.text
-    nameless = staff.post(path, {"amount_usd": "1"}, follow=True)
-    assert "Reference of the bank transfer: " in nameless.text
+    assert 'value="SEPA 18"' in refused.text
+    nameless = staff.post(path, {"amount_usd": "1.75"})
+    assert nameless.status_code == 422
+    assert "This field is required" in nameless.text
+    assert 'value="1.75"' in nameless.text
     assert Payout.objects.count() == 1
 
 

@@ -69,6 +69,10 @@ def test_staff_review_over_pages(draft: Draft, shop: Shop) -> None:
     assert b"harbour/sea-1" in client.get("/reviews").content
     assert b"Supports stop" in client.get(f"/reviews/{listing.pk}").content
     act_url = f"/reviews/{listing.pk}/act"
+    # What it may not do now, such as what another person has done before.
+    refused = client.post(act_url, {"action": "reinstate", "why": "It is well again."})
+    assert refused.status_code == 422
+    assert "You wrote: It is well again." in refused.text
     client.post(act_url, {"action": "send-back", "why": ""})
     listing.refresh_from_db()
     assert listing.state == ListingState.REVIEW
@@ -77,6 +81,17 @@ def test_staff_review_over_pages(draft: Draft, shop: Shop) -> None:
     assert "Say more of it." in shown
     assert "staff@example.com" in shown
     client.post("/reviews/providers/harbour/commission", {"percent": "12,5"})
+    listing.provider.refresh_from_db()
+    assert listing.provider.commission_bps == 1_250
+    for typed, said in (
+        ("1,000", "write 1000 or 1.00."),
+        ("101", "less than or equal to 100"),
+        ("x", "Enter a number"),
+    ):
+        refused = client.post("/reviews/providers/harbour/commission", {"percent": typed})
+        assert refused.status_code == 422
+        assert said in refused.text
+        assert f'value="{typed}"' in refused.text
     listing.provider.refresh_from_db()
     assert listing.provider.commission_bps == 1_250
 
