@@ -40,6 +40,21 @@ def test_dates_are_typed_to_their_end_before_they_filter(
     expect(page).to_have_url(re.compile(r"by=key"))
 
 
+def test_keys_choose_in_a_filter_before_it_filters(page: Page, local_stack: LocalStack) -> None:
+    page.goto(f"{local_stack.web_url}/usage")
+    asked: list[str] = []
+    page.on("framenavigated", lambda frame: asked.append(frame.url))
+    groups = page.get_by_label("Group by")
+    groups.focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowDown")
+    chosen = groups.input_value()
+    assert asked == []
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(rf"by={chosen}\b"))
+    expect(groups).to_have_value(chosen)
+
+
 def test_enter_opens_what_was_found_for_the_text_in_the_field(
     page: Page, local_stack: LocalStack
 ) -> None:
