@@ -33,6 +33,7 @@ function tell(error: unknown): void {
   if (text) text.textContent = error instanceof Error ? error.message : String(error);
   if (link) link.hidden = !(error instanceof CallFailed && error.status === 402);
   failed.hidden = false;
+  if (answer) answer.hidden = true; // It is that of the call before.
 }
 
 button?.addEventListener("click", () => {

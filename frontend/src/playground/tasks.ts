@@ -1,5 +1,6 @@
 // Tasks that ask by a few fields and give one answer: rerank, moderation, images, speech, transcription.
 import { codePanel } from "./call/code-panel";
+import { readExact } from "./call/exact";
 import { oneAnswer } from "./call/one-answer";
 import { quoteLine } from "./call/quote-line";
 import { imageCall, moderationCall, rerankCall, speechCall, transcriptionCall, type Call } from "./call/request";
@@ -95,7 +96,7 @@ export function task(kind: TaskKind): (root: HTMLElement, settings: Settings) =>
     const requote = quoteLine(find(root, "[data-quote]"), settings, () => ({ model: settings.model, call: take() }));
     const redraw = codePanel(root, settings, take);
     const { send } = oneAnswer<Answer>(root, settings, async (response) => {
-      if (kind !== "speech") return (await response.json()) as Answer;
+      if (kind !== "speech") return readExact<Answer>(await response.text());
       showHeaders(find(root, "[data-report]"), response.headers);
       return { sound: await response.blob() };
     });

@@ -178,3 +178,28 @@ def test_back_in_the_catalog_shows_what_is_filtered(page: Page, local_stack: Loc
     expect(chat).to_be_checked()
     page.keyboard.press("Control+k")
     expect(page.locator("dialog.finder-dialog")).to_be_visible()
+
+
+def test_a_failure_stands_beside_no_answer_of_the_call_before(
+    page: Page, local_stack: LocalStack
+) -> None:
+    """And an integer of 64 bits has all its digits."""
+    playground(page, local_stack, "waypost/fraud-scorer")
+    answer = {"name": "id", "datatype": "INT64", "shape": [1], "data": [2**63 - 1]}
+    bodies = [(200, {"outputs": [answer]}), (503, {"error": "No worker is there."})]
+
+    def reply(route: Route) -> None:
+        if route.request.method == "OPTIONS" or "x-route-quote" in route.request.headers:
+            return route.fallback()
+        status, body = bodies.pop(0)
+        allowed = {"access-control-allow-origin": local_stack.web_url}
+        route.fulfill(status=status, headers=allowed, json=body)
+
+    page.route(f"{local_stack.router_url}/v2/models/**", reply)
+    shown = page.locator("[data-result]")
+    page.get_by_role("button", name="Run it").click()
+    expect(shown).to_contain_text(str(2**63 - 1))
+    page.get_by_role("button", name="Run it").click()
+    expect(page.locator("[data-error]")).to_contain_text("No worker is there.")
+    expect(shown).to_contain_text("The answer appears here.")
+    expect(shown).not_to_contain_text(str(2**63 - 1))

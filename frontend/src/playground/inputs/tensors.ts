@@ -148,6 +148,8 @@ export function valuesTensor(
   if (tensor.datatype === "BYTES") return { ...tensor, shape, data: words };
   const numbers = words.map(Number);
   if (numbers.some((value) => !Number.isFinite(value))) return { problem: "number", values: {} };
+  // One that lost digits as it was read would be another than was typed.
+  if (tensor.datatype in INTEGERS && !numbers.every(Number.isSafeInteger)) return { problem: "integer", values: {} };
   const data = tensor.datatype === "BOOL" ? numbers.map(Boolean) : numbers;
   return { name: tensor.name, datatype: tensor.datatype, shape, data };
 }
