@@ -128,6 +128,7 @@ def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
         "tab": tab,
         "router_url": settings.WAYPOST_ROUTER_URL,
         "router_host": settings.WAYPOST_ROUTER_URL.partition("://")[2],
+        "router_has_tls": settings.WAYPOST_ROUTER_URL.startswith("https:"),
         "playground": kind,
         "playground_settings": playground_settings(listing) if tab == "playground" else None,
         "tensor_examples": examples,

@@ -50,8 +50,8 @@ def tensor_examples(inputs: Sequence[Mapping[str, Any]], schema: Any) -> list[Te
 
 
 def as_json(examples: Sequence[TensorExample]) -> str:
-    """The body of a call; "" if it would be too long to read."""
-    if sum(prod(example.shape) for example in examples) > VALUES_MAX:
+    """The body of a call; "" for one of no tensors, and if it would be too long to read."""
+    if not examples or sum(prod(example.shape) for example in examples) > VALUES_MAX:
         return ""
     inputs = [
         {"name": one.name, "datatype": one.datatype, "shape": one.shape, "data": one.values}

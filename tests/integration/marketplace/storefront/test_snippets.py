@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -45,3 +46,15 @@ def test_a_model_that_does_not_say_its_tensors_is_asked_for_them(shop: Shop) -> 
     compile(program, "snippet", "exec")
     assert "get_model_metadata" in program
     assert "InferInput" not in program
+    page = Client().get(f"/models/{shop.model.name}?tab=api").text
+    assert "Its provider states no inputs" in page
+    assert 'id="curl"' not in page
+    assert "ssl=True" not in program
+
+
+def test_the_code_sends_a_key_in_the_open_nowhere(shop: Shop, settings: Any) -> None:
+    """To a router behind TLS, which tritonclient has to be told of."""
+    settings.WAYPOST_ROUTER_URL = "https://api.example.com"
+    shop.model.task, shop.model.tensors = "tabular", TENSORS
+    shop.model.save()
+    assert 'InferenceServerClient("api.example.com", ssl=True)' in code(shop, "triton")

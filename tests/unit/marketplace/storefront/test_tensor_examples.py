@@ -46,3 +46,7 @@ def test_an_image_is_made_and_not_listed() -> None:
     assert as_json(examples) == ""
     assert len(examples[0].values) == VALUES_MAX
     assert eval(examples[0].array, {"np": np}).shape == (1, 3, 224, 224)
+
+
+def test_a_model_that_states_no_inputs_has_no_example() -> None:
+    assert as_json(tensor_examples([], {})) == ""
