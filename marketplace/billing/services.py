@@ -4,6 +4,7 @@ import uuid
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
+from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.billing.models import (
@@ -20,7 +21,7 @@ from marketplace.billing.models import (
 )
 from marketplace.billing.proof.ledger import ledger_proof
 from marketplace.catalog.models import Provider
-from router.domain.money import format_usd
+from marketplace.catalog.prices import usd_exact
 
 ORDERED_KINDS = (
     TransferKind.GRANT,
@@ -141,8 +142,12 @@ def payout_record(
     except IntegrityError as error:
         account.refresh_from_db()
         raise ValidationError(
-            f"{provider} has {format_usd(account.available_nano)} USD to be paid out, "
-            f"not {format_usd(amount_nano)}."
+            _("%(provider)s has %(most)s to be paid out, not %(amount)s.")
+            % {
+                "provider": provider,
+                "most": usd_exact(account.available_nano),
+                "amount": usd_exact(amount_nano),
+            }
         ) from error
     transfer_explain(transfer=transfer, reason=f"Payout {reference}", ordered_by=ordered_by)
     return Payout.objects.get(pk=transfer.pk)

@@ -74,7 +74,7 @@ def unit_price_text(unit_nano: int, per: int) -> str:
     """The exact price of one unit, or of a million."""
     if per == 1 and 0 < unit_nano < READABLE_NANO:
         unit_nano, per = unit_nano * TOKENS_PER_MILLION, TOKENS_PER_MILLION
-    price = usd_text(unit_nano, decimals_needed(unit_nano, most=9))
+    price = usd_exact(unit_nano)
     return _("%(price)s per 1M") % {"price": price} if per == TOKENS_PER_MILLION else price
 
 
@@ -83,6 +83,11 @@ def usd_text(amount_nano: int | Decimal, decimals: int = DECIMALS_MAX) -> str:
     dollars = round(abs(Decimal(amount_nano)) / NANO_PER_USD, decimals)
     sign = "−" if amount_nano < 0 and dollars else ""
     return f"{sign}${number_text(dollars, decimals)}"
+
+
+def usd_exact(amount_nano: int) -> str:
+    """Dollars with all decimals that there are, in the reader's notation."""
+    return usd_text(amount_nano, decimals_needed(amount_nano, most=9))
 
 
 def decimals_needed(*amounts_nano: int, most: int = DECIMALS_MAX) -> int:
@@ -94,7 +99,10 @@ def decimals_needed(*amounts_nano: int, most: int = DECIMALS_MAX) -> int:
     return min(needed, most)
 
 
-def number_text(value: Decimal | int, decimals: int) -> str:
-    """A number with thousands separators, in the reader's notation."""
+def number_text(value: Decimal | float, decimals: int) -> str:
+    """A number with its thousands apart, in the reader's notation.
+
+    Django truncates digits, so it is rounded here first.
+    """
     rounded = round(Decimal(value), decimals)
     return str(number_format(rounded, decimal_pos=decimals, use_l10n=True, force_grouping=True))

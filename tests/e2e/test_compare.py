@@ -13,7 +13,8 @@ BY_ROW, BY_TOKEN = "waypost/fraud-scorer", "emulated/bge-large"
 def months(page: Page) -> list[float]:
     """What each offer would cost a month, in dollars."""
     cells = page.locator("#estimates tbody td:nth-child(5)").all_inner_texts()
-    return [float(found.group(1)) for text in cells if (found := re.match(r"\$([\d.]+)", text))]
+    found = [re.match(r"\$([\d.,]+)", text) for text in cells]
+    return [float(one.group(1).replace(",", "")) for one in found if one]
 
 
 def cheapest(page: Page) -> Locator:

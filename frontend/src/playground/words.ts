@@ -8,9 +8,9 @@ export function say(words: Words, key: string, values: Record<string, string | n
   return word.replace(/\{(\w+)\}/g, (all, name: string) => String(values[name] ?? all));
 }
 
-/** A figure as the page's language writes it, as the server does: no grouping. */
+/** A figure as the page's language writes it, with its thousands apart, as the server does. */
 export function decimal(value: number, least: number, most = least, language = pageLanguage()): string {
-  return value.toLocaleString(language, { minimumFractionDigits: least, maximumFractionDigits: most, useGrouping: false });
+  return value.toLocaleString(language, { minimumFractionDigits: least, maximumFractionDigits: most });
 }
 
 /** A model's number with five digits that matter, and its decimal sign as the page's language writes it. */

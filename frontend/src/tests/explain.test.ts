@@ -120,6 +120,7 @@ test("what is asked about is the call itself, less the data that its cost does n
 test("figures are readable", () => {
   assert.deepEqual([milliseconds(9.87), milliseconds(123.4), milliseconds(1500)], ["9.9 ms", "123 ms", "1.50 s"]);
   assert.deepEqual([dollars(0), dollars(1095), dollars(20_000_000), dollars(1_500_000_000)], ["$0", "$0.0000011", "$0.02", "$1.50"]);
+  assert.deepEqual([dollars(1_234_500_000_000), dollars(1_234_500_000_000, "pt-br")], ["$1,234.50", "$1.234,50"]);
   assert.deepEqual([milliseconds(1500, "pt-br"), dollars(1_500_000_000, "pt-br"), dollars(1095, "pt-br")], ["1,50 s", "$1,50", "$0,0000011"]);
   assert.equal(say({ a: "{x} and {y}" }, "a", { x: 1 }), "1 and {y}");
   assert.equal(say({}, "absent"), "absent");

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from marketplace.billing.credit.models import CreditRequest
 from marketplace.billing.payments.books.money import usd_of_cents
+from marketplace.catalog.prices import number_text
 
 
 def staff_tell(made: CreditRequest) -> None:
@@ -17,7 +18,7 @@ def staff_tell(made: CreditRequest) -> None:
     with translation.override(settings.LANGUAGE_CODE):
         values = {
             "organisation": " ".join(made.organisation.name.split()),
-            "amount": usd_of_cents(made.amount_cents),
+            "amount": number_text(usd_of_cents(made.amount_cents), 2),
             "who": made.requested_by or "",
             "reason": made.reason,
             "url": settings.WAYPOST_PUBLIC_URL + reverse("credit-requests"),

@@ -12,6 +12,7 @@ from marketplace.billing.credit.models import CreditRequest, CreditRequestState,
 from marketplace.billing.payments.books.money import nano_of_cents, usd_of_cents
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.services import credit_post
+from marketplace.catalog.prices import number_text
 
 
 @transaction.atomic
@@ -62,7 +63,7 @@ def amount_check(amount_cents: int) -> None:
     if not 0 < amount_cents <= most:
         raise ValidationError(
             _("An amount is above zero and at most %(most)s US dollars.")
-            % {"most": usd_of_cents(most)}
+            % {"most": number_text(usd_of_cents(most), 2)}
         )
 
 

@@ -23,6 +23,7 @@ from marketplace.billing.payments.services import PaymentMismatch, payments_are_
 from marketplace.billing.payments.staff import KEY_USED
 from marketplace.billing.payments.stripe import api as stripe_api
 from marketplace.billing.payments.stripe.shapes import StripeDispute, StripeRefund, our_id
+from marketplace.catalog.prices import number_text
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def refund_amount_check(payment: Payment, amount_cents: int) -> None:
     if not 0 < amount_cents <= left:
         raise ValidationError(
             _("At most %(left)s US dollars of this payment can be refunded.")
-            % {"left": usd_of_cents(left)}
+            % {"left": number_text(usd_of_cents(left), 2)}
         )
 
 

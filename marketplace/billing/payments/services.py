@@ -21,6 +21,7 @@ from marketplace.billing.payments.models import (
 )
 from marketplace.billing.payments.stripe import api as stripe_api
 from marketplace.billing.payments.stripe.shapes import our_id
+from marketplace.catalog.prices import number_text
 
 PENDING_MAX = 20
 """Unpaid Checkouts of one organisation at most; each expires in a day."""
@@ -50,7 +51,10 @@ def topup_amount_check(amount_cents: int) -> None:
     if not least <= amount_cents <= most:
         raise ValidationError(
             _("An amount is between %(least)s and %(most)s US dollars.")
-            % {"least": usd_of_cents(least), "most": usd_of_cents(most)}
+            % {
+                "least": number_text(usd_of_cents(least), 2),
+                "most": number_text(usd_of_cents(most), 2),
+            }
         )
 
 

@@ -3,11 +3,10 @@
 from decimal import Decimal
 
 from django import template
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from marketplace.catalog.models import Offer
-from marketplace.catalog.prices import PER_UNIT
+from marketplace.catalog.prices import PER_UNIT, number_text
 from marketplace.catalog.verdicts import VERDICTS
 from router.domain.money import NANO_PER_USD
 
@@ -33,7 +32,7 @@ def usd(amount_nano: Decimal | int | None) -> str:
         # normalize() drops trailing zeros; cents always stay.
         rounded = round(dollars, decimals).normalize()
         decimals = max(2, -int(rounded.as_tuple().exponent))
-    return f"{'−' if amount_nano < 0 else ''}${_number(dollars, decimals)}"
+    return f"{'−' if amount_nano < 0 else ''}${number_text(dollars, decimals)}"
 
 
 @register.filter
@@ -52,7 +51,7 @@ def unit_prices(offer: Offer) -> list[tuple[int, str]]:
 @register.filter
 def basis_points(bps: int) -> str:
     """Basis points as a percentage, without the sign."""
-    return _number(Decimal(bps) / 100, 2 if bps % 100 else 0)
+    return number_text(Decimal(bps) / 100, 2 if bps % 100 else 0)
 
 
 @register.filter
@@ -61,9 +60,11 @@ def duration(milliseconds: float | None, zero: str = "–") -> str:
     if not milliseconds:
         return zero
     if milliseconds >= MILLISECONDS_PER_SECOND:
-        return _("%(seconds)s s") % {"seconds": _number(milliseconds / MILLISECONDS_PER_SECOND, 2)}
+        return _("%(seconds)s s") % {
+            "seconds": number_text(milliseconds / MILLISECONDS_PER_SECOND, 2)
+        }
     decimals = 1 if milliseconds < 10 else 0
-    return _("%(milliseconds)s ms") % {"milliseconds": _number(milliseconds, decimals)}
+    return _("%(milliseconds)s ms") % {"milliseconds": number_text(milliseconds, decimals)}
 
 
 @register.filter
@@ -71,13 +72,13 @@ def per_second(value: float | None) -> str:
     """Tokens per second."""
     if not value:
         return "–"
-    return _("%(rate)s tok/s") % {"rate": _number(value, 0)}
+    return _("%(rate)s tok/s") % {"rate": number_text(value, 0)}
 
 
 @register.filter
 def share(part: float | None, decimals: int = 1) -> str:
     """A share from 0 to 1 as a percentage, without the sign."""
-    return "–" if part is None else _number(100 * part, decimals)
+    return "–" if part is None else number_text(100 * part, decimals)
 
 
 @register.filter
@@ -86,7 +87,7 @@ def uptime(share: float | None) -> str:
     # Django templates pass "" for a missing value.
     if not isinstance(share, float | int):
         return "–"
-    return "100 %" if share == 1 else f"{_number(min(100 * share, 99.99), 2)} %"
+    return "100 %" if share == 1 else f"{number_text(min(100 * share, 99.99), 2)} %"
 
 
 @register.filter
@@ -105,24 +106,19 @@ def dollars(amount_usd: float | None) -> str:
 def significant(value: float) -> str:
     """Four digits that matter."""
     rounded = Decimal(f"{value:.4g}").normalize()
-    return _number(rounded, max(-int(rounded.as_tuple().exponent), 0))
+    return number_text(rounded, max(-int(rounded.as_tuple().exponent), 0))
 
 
 @register.filter
 def change_from(now: float, then: float) -> str:
     """From a figure above 0 to another: a percentage with its sign, or "×12" from ten times on."""
     if now >= GREW_MANY_TIMES * then:
-        return f"×{_number(now / then, 0)}"
+        return f"×{number_text(now / then, 0)}"
     percent = round(100 * (now - then) / then)
-    return f"{'−' if percent < 0 else '+'}{_number(abs(percent), 0)} %"
+    return f"{'−' if percent < 0 else '+'}{number_text(abs(percent), 0)} %"
 
 
 @register.filter
 def percent_of(part: float, whole: float) -> str:
     """A percentage as a plain CSS number, 0 to 100."""
     return f"{100 * part / whole:.2f}" if whole else "0"
-
-
-def _number(value: Decimal | float, decimals: int) -> str:
-    """A number in the reader's notation. Django truncates digits, so it is rounded here first."""
-    return str(number_format(round(Decimal(value), decimals), decimal_pos=decimals))

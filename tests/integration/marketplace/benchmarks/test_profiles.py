@@ -72,7 +72,7 @@ def engine_profile(done: Benchmark, engine: dict[str, Any]) -> Profile:
     [
         (
             {},
-            "Reads prompts at 4000 tok/s. Takes 22 ms per token alone, and 36 ms with 8 at once.",
+            "Reads prompts at 4,000 tok/s. Takes 22 ms per token alone, and 36 ms with 8 at once.",
         ),
         (
             {"first": {**ENGINE["first"], "told": [True, True, False]}, "at_once": 1},

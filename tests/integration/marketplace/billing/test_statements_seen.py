@@ -167,7 +167,7 @@ def test_staff_record_payouts_over_the_api(stated: Shop, seller: User) -> None:
     too_much = root.post("/api/v1/payouts", {**body, "amount_nano": 2 * USD, "reference": "W-9"})
     assert (too_much.status_code, too_much.json()["detail"]) == (
         400,
-        "Northyard Compute has 1.9 USD to be paid out, not 2.",
+        "Northyard Compute has $1.90 to be paid out, not $2.00.",
     )
     beyond = {**body, "amount_nano": 10**25, "reference": "W-9"}
     assert root.post("/api/v1/payouts", beyond).status_code == 400

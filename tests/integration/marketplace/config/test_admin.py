@@ -224,7 +224,7 @@ def test_a_payout_is_recorded_once_and_not_beyond_what_was_earned(
     assert [row.amount_nano for row in Payout.objects.all()] == [USD * 3 // 2]
     assert shop.provider_account.posted_nano == 1_800_000_000 - 1_500_000_000
     for wrong, said in (
-        ({"reference": "WIRE-2"}, b"has 0.3 USD to be paid out, not 1.5"),
+        ({"reference": "WIRE-2"}, b"has $0.30 to be paid out, not $1.50"),
         ({"amount_usd": "0.1"}, b"was used for another payout"),
         ({"reference": " "}, b"required"),
         ({"amount_usd": "1e20"}, b"no more than"),

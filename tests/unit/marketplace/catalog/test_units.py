@@ -1,11 +1,12 @@
 """Numbers as people read them."""
 
 import pytest
+from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.catalog.models import Offer
-from marketplace.catalog.prices import unit_price_text
+from marketplace.catalog.prices import unit_price_text, usd_text
 from marketplace.catalog.templatetags.units import (
     change_from,
     dollars,
@@ -30,6 +31,7 @@ from marketplace.catalog.templatetags.units import (
         (650_000_000, "$0.65"),
         (999_900_000, "$1.00"),
         (24_990_000_000, "$24.99"),
+        (1_234_500_000_000, "$1,234.50"),
         (-5_000_000_000, "−$5.00"),
         (None, "–"),
     ],
@@ -111,3 +113,9 @@ def test_the_price_of_something_small_is_told_for_many(
 )
 def test_a_line_has_a_price_that_people_can_read(unit_nano: int, per: int, shown: str) -> None:
     assert unit_price_text(unit_nano, per) == shown
+
+
+def test_money_has_its_thousands_apart_in_the_readers_notation() -> None:
+    with translation.override("pt-br"):
+        assert usd(1_234_500_000_000) == usd_text(1_234_500_000_000, 2) == "$1.234,50"
+        assert dollars(-1_234_567.5) == "−$1.234.567,50"
