@@ -47,7 +47,9 @@ export function tableInput(input: TableInput, words: Words, saved: unknown, chan
   const add = (values: string[]): void => {
     const controls = input.columns.map((column, i) => control(column, values[i] ?? column.initial));
     const row = body.insertRow();
-    row.append(element("th", "num"));
+    const head = element("th", "num");
+    head.setAttribute("scope", "row");
+    row.append(head);
     for (const one of controls) {
       const cell = row.insertCell();
       cell.append(one.input, one.box);

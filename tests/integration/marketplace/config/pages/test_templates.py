@@ -45,3 +45,20 @@ def test_each_value_of_a_stacked_row_has_its_columns_name() -> None:
                 cells = re.findall(r"<t[dh]\b(?:\s(?:[^>{]|\{%.*?%\})*)?>", row)[1:]
                 nameless += [(path.name, cell) for cell in cells if "data-label" not in cell]
     assert nameless == []
+
+
+def test_every_table_names_its_columns_or_its_rows() -> None:
+    """A screen reader says a cell's header with it, and knows by its scope which cells it is of."""
+    wrong = []
+    tables = 0
+    for path in TEMPLATES.rglob("*.html"):
+        for table in re.findall(r"<table\b.*?</table>", path.read_text(), re.DOTALL):
+            tables += 1
+            heads = re.findall(r"<th\b[^>]*>", table)
+            if not heads or not all('scope="' in head for head in heads):
+                wrong.append((path.name, table[:100]))
+            # A corner above the rows' names is the only cell of a head that names nothing.
+            if table.partition("</thead>")[0].count("<td") > 1:
+                wrong.append((path.name, table[:100]))
+    assert wrong == []
+    assert tables > 100
