@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
@@ -120,10 +120,11 @@ def manifest_read(folder: Path) -> Manifest:
 
 
 def backup_restore(*, folder: Path, database_url: str, files: Path | None) -> Manifest:
-    """Replace the database and customers' files by a backup's. Raises `BackupError`, ``OSError``.
+    """Replace the database and customers' files by a backup's. Raises `BackupError`.
 
-    Refused while anybody else is connected. The database is replaced in one transaction: whatever
-    fails, it stays as it was. Files that the backup has not stay.
+    Refused while anybody else is connected. Files are copied first, the database is replaced in
+    one transaction, and the files are renamed into their places last: whatever fails before, all
+    stays as it was. Files that the backup has not stay.
     """
     manifest = manifest_read(folder)
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -132,10 +133,54 @@ def backup_restore(*, folder: Path, database_url: str, files: Path | None) -> Ma
                 f"others use this database ({', '.join(sorted(others))}): stop routers, pages and "
                 "jobs first"
             )
-    _replace(folder / DUMP, database_url)
-    if files is not None and manifest.files is not None:
-        _copied(folder / FILES, files)
+    if files is None or manifest.files is None:
+        _replace(folder / DUMP, database_url)
+        return manifest
+    with _staged(folder / FILES, manifest.files, files) as staged:
+        _replace(folder / DUMP, database_url)
+        _switch(staged, files)
     return manifest
+
+
+@contextlib.contextmanager
+def _staged(source: Path, count: int, files: Path) -> Iterator[Path]:
+    """A folder with a backup's files, every place of which under ``files`` can be written."""
+    # Inside: on the same disk, whatever is mounted there, so that renaming copies nothing.
+    staged = files / f"{PARTIAL}restore"
+    try:
+        try:
+            shutil.rmtree(staged, ignore_errors=True)
+            files.mkdir(mode=0o700, parents=True, exist_ok=True)
+            staged.mkdir(mode=0o700)
+            copied = _copied(source, staged)
+            if copied != count:
+                raise BackupError(f"{source} has {copied} files, and its manifest {count}")
+            for path in _files_under(staged):
+                place = files / path.relative_to(staged)
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if place.is_dir() or not os.access(place.parent, os.W_OK):
+                    raise BackupError(f"{place} cannot be written")
+        except (BackupError, OSError) as error:
+            raise BackupError(f"nothing is restored: {error}") from error
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _switch(staged: Path, files: Path) -> None:
+    waiting = _files_under(staged)
+    for done, path in enumerate(waiting):
+        try:
+            path.replace(files / path.relative_to(staged))
+        except OSError as error:
+            raise BackupError(
+                f"the database is the backup's, and so are {done} of its {len(waiting)} files: "
+                f"{error}; start nothing, and restore again once that is mended"
+            ) from error
+
+
+def _files_under(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
 
 
 def program(name: str, database_url: str) -> str:
@@ -174,6 +219,16 @@ def _replace(dump: Path, database_url: str) -> None:
     reader = [program("pg_restore", database_url), "--no-owner", "--no-acl", "--file=-", str(dump)]
     where, environment = connecting(database_url)
     player = [program("psql", database_url), where, *PLAYER_WORDS]
+    try:
+        said = _played(reader, player, environment)
+    except OSError as error:
+        said = str(error)
+    if said:
+        raise BackupError(f"nothing is restored: {said}")
+
+
+def _played(reader: list[str], player: list[str], environment: Mapping[str, str]) -> str:
+    """Why it did not succeed; nothing if it did."""
     with (
         tempfile.TemporaryFile("w+") as said,
         subprocess.Popen(reader, stdout=subprocess.PIPE, stderr=said) as reading,  # noqa: S603 - our own words, no shell
@@ -193,7 +248,8 @@ def _replace(dump: Path, database_url: str) -> None:
                 script.write(END)
         if playing.wait() or reading.wait():
             said.seek(0)
-            raise BackupError(f"nothing is restored: {_error_line(said.read())}")
+            return _error_line(said.read()) or "pg_restore or psql was ended"
+    return ""
 
 
 def _run(name: str, database_url: str, *words: str) -> None:
@@ -218,9 +274,13 @@ def _error_line(said: str) -> str:
 
 
 def _copied(source: Path, target: Path) -> int:
-    """Copy what lies under ``source``; returns how many files. What vanishes meanwhile is left."""
+    """Copy what lies under ``source``; returns how many files. What vanishes meanwhile is left,
+    and what a restore that was killed left there.
+    """
     count = 0
     for path in sorted(source.rglob("*")):
+        if path.relative_to(source).parts[0].startswith(PARTIAL):
+            continue
         where = target / path.relative_to(source)
         if path.is_dir():
             where.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -18,7 +18,9 @@ from psycopg import Connection
 from marketplace.operations.backups import archive
 from marketplace.operations.backups.archive import (
     DUMP,
+    FILES,
     MANIFEST,
+    PARTIAL,
     BackupError,
     backup_make,
     backup_restore,
@@ -152,6 +154,77 @@ def test_a_dump_that_cannot_be_restored_leaves_the_database_as_it_was(
         backup_restore(folder=folder, database_url=owner_url, files=None)
     with psycopg.connect(owner_url) as connection:
         assert posted(connection, books.customer) == (1_000_000, 0)
+
+
+class Kept:
+    """A backup of one file, and a grant since, which a restore takes back."""
+
+    def __init__(self, owner_url: str, folder: Path) -> None:
+        self.files = folder / "files"
+        (self.files / "1").mkdir(parents=True)
+        self.file = self.files / "1" / "in.jsonl"
+        self.file.write_text("{}")
+        self._url = owner_url
+        self.folder, _ = backup_make(database_url=owner_url, files=self.files, into=folder / "kept")
+        with psycopg.connect(owner_url, autocommit=True) as connection:
+            Books(connection)
+
+    def restore(self) -> None:
+        backup_restore(folder=self.folder, database_url=self._url, files=self.files)
+
+    def is_restored(self) -> bool:
+        with psycopg.connect(self._url) as connection:
+            sql = "SELECT count(*) FROM billing_account WHERE kind = 'customer'"
+            return connection.execute(sql).fetchone() == (0,)
+
+
+def test_a_restore_that_fails_among_the_files_changes_nothing(
+    owner_url: str, tmp_path: Path
+) -> None:
+    kept = Kept(owner_url, tmp_path)
+    kept.file.unlink()
+    kept.file.mkdir()
+    with pytest.raises(BackupError, match=r"nothing is restored: .*in\.jsonl cannot be written"):
+        kept.restore()
+    kept.file.rmdir()
+    copy = kept.folder / FILES / "1" / "in.jsonl"
+    copy.rename(tmp_path / "lost")
+    with pytest.raises(BackupError, match=r"nothing is restored: .* 0 files, and its manifest 1"):
+        kept.restore()
+    assert not kept.is_restored()
+    assert [path.name for path in kept.files.iterdir()] == ["1"]
+    (tmp_path / "lost").rename(copy)
+    kept.restore()
+    assert kept.is_restored()
+    assert kept.file.read_text() == "{}"
+    assert [path.name for path in kept.files.iterdir()] == ["1"]
+
+
+def test_a_restore_that_fails_after_the_database_says_what_is_there(
+    owner_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(owner_url, tmp_path)
+    replace = archive._replace
+
+    def replaced(dump: Path, database_url: str) -> None:
+        replace(dump, database_url)
+        kept.file.unlink()
+        kept.file.mkdir()
+
+    monkeypatch.setattr(archive, "_replace", replaced)
+    with pytest.raises(BackupError, match="database is the backup's, and so are 0 of its 1 files"):
+        kept.restore()
+    assert kept.is_restored()
+
+
+def test_what_a_killed_restore_left_is_in_no_backup(owner_url: str, tmp_path: Path) -> None:
+    left = tmp_path / "files" / f"{PARTIAL}restore" / "1"
+    left.mkdir(parents=True)
+    (left / "in.jsonl").write_text("{}")
+    _, manifest = backup_make(
+        database_url=owner_url, files=tmp_path / "files", into=tmp_path / "kept"
+    )
+    assert manifest.files == 0
 
 
 def test_a_backup_that_fails_leaves_nothing(

@@ -54,8 +54,9 @@ class Command(BaseCommand):
                     server = opened.enter_context(database_alone(home))
                     urls = {"DATABASE_URL": server.url, OWNER_URL: server.owner_url}
                 files = None if os.environ.get("WAYPOST_FILES_BUCKET") else home / "files"
+                environment = {**secrets.load_or_make(home, os.environ), **urls}
                 backup_restore(folder=folder, database_url=urls[OWNER_URL], files=files)
-                self._prove(manifest, {**secrets.load_or_make(home, os.environ), **urls}, home)
+                self._prove(manifest, environment, home)
         except (BackupError, LaunchError, PostgresError, OSError) as error:
             raise CommandError(str(error)) from error
 
@@ -69,7 +70,11 @@ class Command(BaseCommand):
         ):
             command = [sys.executable, str(ROOT / "manage.py"), *words]
             if subprocess.run(command, env=known, check=False).returncode != 0:
-                raise CommandError(f"manage.py {' '.join(words)} failed; the backup is in place")
+                raise CommandError(
+                    f"the database and the files are the backup's, but manage.py "
+                    f"{' '.join(words)} failed: start nothing, and restore again once that is "
+                    "mended"
+                )
         self.stdout.write(
             f"This is {manifest.made_at:%Y-%m-%d %H:%M} UTC. Start the routers that were "
             "there, each with its journal: they settle what came later."
