@@ -70,7 +70,12 @@ ROUTER = Dashboard(
             "reqps",
             stacked=True,
         ),
-        Panel("Time to the first byte", quantiles("ttft"), "s"),
+        Panel(
+            "Time to the first byte",
+            quantiles("ttft"),
+            "s",
+            about="Of streams, without those of the priority batch.",
+        ),
         Panel("Whole call", quantiles("total"), "s"),
         Panel(
             "Where the time goes (p90)",
@@ -255,10 +260,10 @@ SLO = Dashboard(
             bound=0.001,
         ),
         Panel(
-            "Calls that begin late",
+            "Streams that begin late",
             {"an hour": "slo:slow:ratio_rate1h", "six hours": "slo:slow:ratio_rate6h"},
             "percentunit",
-            about="Later than 2.5 s. The objective leaves 1 %.",
+            about="Later than 2.5 s, without the priority batch. The objective leaves 1 %.",
             bound=0.01,
         ),
         Panel(

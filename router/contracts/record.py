@@ -116,6 +116,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     values. ``guarded`` is what guardrails found, like ``input=passed, output=flagged:hate``.
     ``error`` is the code of the error that the call ended with, "" without one.
     ``app`` is the host of the application that made the call, as its caller says.
+    ``priority`` is how urgent its caller said it is.
     ``policy_id`` is the policy version that placed the call. ``place`` (from 1) and
     ``eta_ms`` are what it could expect as it began to wait; both are 0 if it did not.
     """
@@ -135,6 +136,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     deployment_id: int = 0
     price_id: int = 0
     price_class: str = "standard"
+    priority: str = "standard"
     worker_id: str = ""
     pool: str = ""
     provider_account_id: int = 0

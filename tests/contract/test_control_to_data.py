@@ -13,7 +13,7 @@ from router.domain.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 RENAMED = {"created_at_ms": "created_at"}
-NOT_STORED = {"schema", "traceparent", "parent_span_id"}
+NOT_STORED = {"schema", "traceparent", "parent_span_id", "priority"}
 """Traces are kept where they are exported to."""
 
 

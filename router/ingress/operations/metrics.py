@@ -29,7 +29,7 @@ from router.scheduling.decisions import Cancel, Eject, Hedge, Probe
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SPANS = {
     "queue": "Wait for a worker",
-    "ttft": "Arrival to the first byte of the answer",
+    "ttft": "Arrival to the first byte of a stream, but for the priority batch",
     "upstream": "Time with the worker that answered",
     "total": "Arrival to the end of the call",
 }

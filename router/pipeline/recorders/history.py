@@ -11,6 +11,8 @@ from math import ceil
 
 from router.contracts.record import UsageRecord
 from router.domain.outcome import Outcome
+from router.domain.protocols import KINDS
+from router.domain.request import Kind, Priority
 from router.ports.records import Recorder
 from router.ports.upstream import ANSWERED
 
@@ -34,7 +36,7 @@ class History:
         self._complained: set[int] = set()
 
     def answered(self, ended_s: float, first_byte_s: float, tokens_per_s: float) -> None:
-        """Note one whole answer; 0 tokens a second means that it has no tokens."""
+        """Note one answer; 0 seconds or tokens a second mean that it says nothing of them."""
         self._answers.append((ended_s, first_byte_s, tokens_per_s))
 
     def attempted(self, ended_s: float, worked: bool, tenant: int | None = None) -> None:
@@ -56,7 +58,7 @@ class History:
 
     def latency_s(self, share: float) -> float | None:
         """The longest time to the first byte among this share of the latest answers."""
-        return _ranked([first_byte_s for _, first_byte_s, _ in self._recent()], share)
+        return _ranked([first_s for _, first_s, _ in self._recent() if first_s], share)
 
     def tokens_per_s(self, share: float) -> float | None:
         """The lowest tokens a second among this share of the latest answers."""
@@ -102,8 +104,13 @@ class Histories:
                 self.of(attempt.deployment_id).attempted(ended_s, outcome == COMPLETED, tenant)
         if record.outcome == COMPLETED and record.upstream_ms:
             tokens = record.completion_tokens + record.reasoning_tokens
+            # A generated answer that comes whole has its first byte at its end, and a batch waits
+            # for everybody else: neither says how long a stream takes to begin.
+            begins = record.streamed or not KINDS[Kind(record.kind)].generates
+            is_timed = begins and record.priority != Priority.BATCH
+            first_byte_s = record.ttft_ms / 1e3 if is_timed else 0.0
             self.of(record.deployment_id).answered(
-                ended_s, record.ttft_ms / 1e3, tokens / record.upstream_ms * 1e3
+                ended_s, first_byte_s, tokens / record.upstream_ms * 1e3
             )
         self._recorder.append(record)
 

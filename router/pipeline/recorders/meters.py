@@ -11,10 +11,12 @@ from collections import Counter
 from router.contracts.record import UsageRecord, hedge_ms
 from router.domain.catalog import OWN, OWN_MARK
 from router.domain.outcome import Outcome
+from router.domain.request import Priority
 from router.ports.records import Recorder
 
 SERIES_MAX = 10_000
 COMPLETED = Outcome.COMPLETED.value
+BATCH = Priority.BATCH.value
 OTHER = "other"
 BUCKETS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000)
 TOKEN_CLASSES = ("prompt", "cached", "completion", "reasoning")
@@ -38,7 +40,8 @@ class Histogram:
 class ModelMeters:
     """The counts of one model: ``calls`` by kind, outcome and HTTP status.
 
-    The histograms ``queue``, ``upstream`` and ``ttft`` have only the calls that got that far.
+    The histograms ``queue``, ``upstream`` and ``ttft`` have only the calls that got that far, and
+    ``ttft`` the streams alone that are not of the priority of batches: nobody watches others begin.
     ``inferences`` counts the rows of answered calls, ``unanswered_ms`` is the part of ``total``
     spent on all other calls, and ``last_ms`` is when the newest call began (Unix time).
     """
@@ -107,7 +110,8 @@ class Meters:
             pool = OWN if name == OWN else attempt.pool
             self.attempts[pool, attempt.outcome.partition(":")[0]] += 1
         if record.ttft_ms:
-            model.ttft.observe(record.ttft_ms)
+            if record.streamed and record.priority != BATCH:
+                model.ttft.observe(record.ttft_ms)
             tokens = model.tokens
             tokens["prompt"] += record.prompt_tokens
             tokens["cached"] += record.cached_tokens

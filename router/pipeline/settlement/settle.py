@@ -225,6 +225,7 @@ class CallAccount:
             deployment_id=deployment.id if deployment else 0,
             price_id=deployment.price.id if deployment else 0,
             price_class=plan.price_class,
+            priority=request.wishes.priority,
             worker_id=endpoint.worker.id if endpoint else "",
             pool=endpoint.pool.name if endpoint else "",
             provider_account_id=deployment.provider_account_id if deployment else 0,

@@ -23,4 +23,8 @@ BASE = UsageRecord(
 
 
 def record(request_id: str, **fields: Any) -> UsageRecord:
-    return msgspec.structs.replace(BASE, request_id=request_id, **fields)
+    return changed(BASE, request_id=request_id, **fields)
+
+
+def changed(base: UsageRecord, **fields: Any) -> UsageRecord:
+    return msgspec.structs.replace(base, **fields)

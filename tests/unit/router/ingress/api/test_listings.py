@@ -5,8 +5,9 @@ import msgspec
 
 from router.domain.catalog import ApiKey
 from router.domain.keys import digest_key
+from router.ports.upstream import StreamPart
 from tests.unit.router.ingress.api.edge import ANSWER, AUTH, CHAT, client_of
-from tests.unit.router.pipeline.line import ACCOUNT, PEPPER, FakeUpstream, Line, snapshot
+from tests.unit.router.pipeline.line import ACCOUNT, PEPPER, USED, FakeUpstream, Line, snapshot
 
 
 async def test_models_are_listed_to_key_holders(client: httpx.AsyncClient) -> None:
@@ -55,13 +56,23 @@ async def test_the_providers_of_a_model_are_listed(client: httpx.AsyncClient) ->
     assert called["service_ms"] > 0
     assert idle["service_ms"] is None
     assert [called[f"uptime_last_{span}"] for span in ("5m", "30m", "1d")] == [1, 1, 1]
-    assert called["latency_last_30m"].keys() == {"p50", "p75", "p90", "p99"}
-    assert 0 < called["latency_last_30m"]["p50"] <= called["latency_last_30m"]["p99"]
+    assert called["latency_last_30m"] is None, "no stream has begun"
     assert called["throughput_last_30m"]["p50"] > 0
     unknown = ("uptime_last_5m", "latency_last_30m", "throughput_last_30m", "quantization")
     assert [idle[name] for name in unknown] == [None] * 4
     assert (await client.get("/v1/models/a/z/endpoints", headers=AUTH)).status_code == 404
     assert (await client.get("/v1/models/a/m/endpoints")).status_code == 401
+
+
+async def test_a_provider_has_the_time_that_streams_took_to_begin() -> None:
+    steps = [StreamPart(b"data: {}\n\n", 1), StreamPart(b"", 0, USED, "stop", done=True)]
+    async with client_of(Line(FakeUpstream(lambda _: list(steps)))) as client:
+        streamed = {**CHAT, "stream": True}
+        await client.post("/v1/chat/completions", json=streamed, headers=AUTH)
+        found = (await client.get("/v1/models/a/m/endpoints", headers=AUTH)).json()["data"]
+    latency = found["endpoints"][0]["latency_last_30m"]
+    assert latency.keys() == {"p50", "p75", "p90", "p99"}
+    assert 0 < latency["p50"] <= latency["p99"]
 
 
 async def test_a_key_of_some_models_lists_no_others() -> None:

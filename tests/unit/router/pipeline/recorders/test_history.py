@@ -1,6 +1,7 @@
 """What is remembered of a deployment, and for how long."""
 
 import pytest
+from msgspec import structs
 
 from router.contracts.record import AttemptRecord, UsageRecord
 from router.pipeline.recorders.history import (
@@ -139,3 +140,18 @@ def test_of_what_one_tenants_requests_are_answered_with_one_failure_counts() -> 
     clock.now_s += COUNT_S
     histories.append(record(clock, "worker_failed:http_500"))
     assert histories.of(7).uptime(1) == 0
+
+
+def test_the_time_to_begin_is_of_streams_that_are_no_batch() -> None:
+    clock = Clock()
+    histories = Histories(clock, clock=lambda: clock.now_s)
+    slow = record(clock, "completed", ttft_ms=60_000.0)
+    histories.append(structs.replace(slow, streamed=False))
+    histories.append(structs.replace(slow, priority="batch"))
+    assert histories.of(7).latency_s(0.99) is None
+    assert histories.of(7).tokens_per_s(0.99) == pytest.approx(10)
+    histories.append(record(clock, "completed"))
+    assert histories.of(7).latency_s(0.99) == pytest.approx(0.1)
+    # What a model does not generate comes whole always.
+    histories.append(structs.replace(slow, kind="embedding", streamed=False))
+    assert histories.of(7).latency_s(0.99) == pytest.approx(60.0)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from router.contracts.record import AttemptRecord, UsageRecord
 from router.pipeline.recorders.meters import BUCKETS_MS, Histogram, Meters, ModelMeters
 from tests.unit.router.records import record
@@ -40,6 +42,7 @@ ANSWERED = record(
     "a",
     attempts=(attempt("worker_failed:reset"), attempt("completed", "two")),
     queue_ms=1.0,
+    streamed=True,
     upstream_ms=6.0,
     ttft_ms=2.5,
     total_ms=70_000.0,
@@ -89,6 +92,14 @@ def test_times_are_of_the_calls_that_had_them() -> None:
     assert observed(model.upstream) == ([0, 0, 0, *[2] * 13], 12.5)
     assert observed(model.ttft) == ([0, 0, *[1] * 14], 2.5)
     assert observed(model.total) == ([0, 0, 1, *[2] * 12, 3], 70_011.0)
+
+
+def test_first_bytes_are_of_streams_that_somebody_watches_begin() -> None:
+    whole = msgspec.structs.replace(ANSWERED, streamed=False, ttft_ms=60_000.0)
+    batch = msgspec.structs.replace(ANSWERED, priority="batch", ttft_ms=60_000.0)
+    _, model = counted(ANSWERED, whole, batch)
+    assert observed(model.ttft) == ([0, 0, *[1] * 14], 2.5)
+    assert model.tokens["completion"] == 3 * ANSWERED.completion_tokens
 
 
 def test_what_is_counted_goes_on_to_the_recorder_behind() -> None:
