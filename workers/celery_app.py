@@ -132,6 +132,14 @@ def _prove_the_books_at_once(**_: object) -> None:
     app.send_task(reconcile.name, expires=reconcile.every_s)
 
 
+@worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def _be_heard_at_once(sender: Any, **_: object) -> None:
+    """Until the clock's next heartbeat, a queue that is worked on again would be called silent."""
+    for queue in sender.app.amqp.queues.consume_from:
+        task = registered[f"operations.beat_of_{queue}"]
+        app.send_task(task.name, **_beat_entry(task)["options"])
+
+
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def _take_no_more(**_: object) -> None:
     """Celery waits for what runs, and a task that takes job after job would run until killed."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.apps import apps
+from django.db import connection
 from django.db.models import Count, Min
 from django.utils import timezone
 
@@ -53,6 +54,17 @@ def heartbeat_ages_s() -> dict[Queue, float]:
     """Seconds since each queue's last heartbeat; a queue that never had one is left out."""
     now = timezone.now()
     return {Queue(row.queue): _age_s(row.beat_at, now) for row in Heartbeat.objects.all()}
+
+
+def database_up_s() -> float:
+    """Seconds since the database started or, where that is later, had its first tables."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT extract(epoch FROM clock_timestamp() - greatest("
+            "pg_postmaster_start_time(), (SELECT min(applied) FROM django_migrations)))::float8"
+        )
+        ((up_s,),) = cursor.fetchall()
+    return float(up_s)
 
 
 def dead_letters_new() -> int:

@@ -8,8 +8,9 @@ from django.utils import timezone
 
 from marketplace.billing.models import Lease, LeaseState, ReconciliationReport
 from marketplace.billing.proof.ledger import gaps_known
-from marketplace.operations.doctor.findings import Finding, bad, good
+from marketplace.operations.doctor.findings import Finding, bad, good, unknown
 from marketplace.operations.selectors import (
+    database_up_s,
     dead_letters_new,
     heartbeat_ages_s,
     jobs_counted,
@@ -30,6 +31,8 @@ SNAPSHOT_AGE_MAX_S = 60.0
 UNSETTLED_MAX = 10_000
 SILENT_AFTER_S = {Queue.CONTROL: 180.0, Queue.CALLS: 180.0, Queue.WORK: 900.0}
 """As the alerts have it. Long jobs may fill the queue work."""
+START_S_MAX = 120.0
+"""While the database was away nobody could be heard, and processes start when it is there."""
 PREDICTION_WAITS_MAX_S = 300.0
 WEBHOOK_LATE_MAX_S = 300.0
 PROOF_AGE_MAX_S = 900.0
@@ -84,13 +87,24 @@ def _of_router(member: Member, state: RouterState | str, newest: int) -> Finding
 
 
 def queues() -> list[Finding]:
-    """Each queue was worked on lately."""
-    ages_s = heartbeat_ages_s()
+    """Each queue was worked on lately, or has not had the time since a start."""
+    ages_s, starts = heartbeat_ages_s(), _starts()
     silent = [queue for queue in Queue if ages_s.get(queue, 1e9) > SILENT_AFTER_S[queue]]
-    if len(silent) == len(Queue):
+    if len(silent) == len(Queue) and not starts:
         text = "none is worked on: the clock (beat), the broker or all job processes are down"
         return [bad("queues", text, f"{RUNBOOKS}/jobs.md#clocksilent")]
-    return [_of_queue(queue, ages_s.get(queue), is_silent=queue in silent) for queue in Queue]
+    return [
+        unknown(f"queue {queue}", f"not yet heard: {starts}")
+        if queue in silent and starts
+        else _of_queue(queue, ages_s.get(queue), is_silent=queue in silent)
+        for queue in Queue
+    ]
+
+
+def _starts() -> str:
+    """Why work may not have been done yet; nothing once that is no excuse."""
+    up_s = database_up_s()
+    return f"the database has been up for {up_s:.0f} s" if up_s < START_S_MAX else ""
 
 
 def _of_queue(queue: Queue, age_s: float | None, *, is_silent: bool) -> Finding:
@@ -142,7 +156,9 @@ def webhooks() -> list[Finding]:
 
 def books() -> list[Finding]:
     """They were proven lately, and balance."""
-    report = ReconciliationReport.objects.first()
+    report, starts = ReconciliationReport.objects.first(), _starts()
+    if report is None and starts:
+        return [unknown("books", f"not yet proven: {starts}")]
     if report is None:
         return [bad("books", "never proven", "manage.py ledger verify")]
     found: list[Finding] = []
@@ -150,7 +166,7 @@ def books() -> list[Finding]:
     if gaps := gaps_known():
         text = f"{len(gaps)} gaps: {gaps[0][:200]}"
         found.append(bad("books", text, f"{RUNBOOKS}/money.md#booksdonotbalance"))
-    if age_s > PROOF_AGE_MAX_S:
+    if age_s > PROOF_AGE_MAX_S and not starts:
         text = f"last proven {age_s / 60:.0f} min ago"
         found.append(bad("books", text, f"{RUNBOOKS}/money.md#booksnotproven"))
     whole = ReconciliationReport.objects.filter(whole=True).first()

@@ -6,7 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from celery.signals import heartbeat_sent, import_modules, worker_shutting_down
+from celery.signals import heartbeat_sent, import_modules, worker_ready, worker_shutting_down
 
 from marketplace.shared.jobs import leaving
 from tests.patience import PATIENCE_S
@@ -20,6 +20,22 @@ def test_a_job_process_that_lives_touches_the_file_of_its_queue(
     import_modules.send(sender=celery_app.app)
     heartbeat_sent.send(sender=Mock(**{"eventer.hostname": "calls@pod-1"}))
     assert [path.name for path in (tmp_path / "home" / "run").iterdir()] == ["calls.alive"]
+
+
+def test_a_queue_is_heard_as_soon_as_it_is_worked_on_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[tuple[str, float]] = []
+
+    def send(name: str, *, expires: float, **_: object) -> None:
+        sent.append((name, expires))
+
+    monkeypatch.setattr(celery_app.app, "send_task", send)
+    consumed = {"calls": object(), "work": object()}
+    worker_ready.send(sender=Mock(**{"app.amqp.queues.consume_from": consumed}))
+    assert ("operations.beat_of_calls", 30.0) in sent
+    assert ("operations.beat_of_work", 30.0) in sent
+    assert "operations.beat_of_control" not in dict(sent)
 
 
 def test_children_see_that_their_job_process_was_told_to_stop(

@@ -14,6 +14,7 @@ from marketplace.operations.doctor import data_services, work
 from marketplace.operations.doctor.checks import CHECKS
 from marketplace.operations.doctor.findings import Finding, Verdict, examine
 from marketplace.operations.models import Backup, Heartbeat
+from marketplace.operations.selectors import database_up_s
 from marketplace.planning.models import WhatIf
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.periodic import Queue
@@ -38,6 +39,14 @@ OF_ROWS = (
     "backups",
     "leases",
 )
+
+
+@pytest.fixture(autouse=True)
+def up_s(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """How long the database has been up; it could be any time of these tests' own."""
+    known = {"now": 3_600.0}
+    monkeypatch.setattr(work, "database_up_s", lambda: known["now"])
+    return known
 
 
 def looked(name: str) -> list[Finding]:
@@ -91,6 +100,34 @@ def test_a_silent_queue_is_told_from_a_silent_clock(shop: Shop) -> None:
         "queue calls": Verdict.BAD,
         "queue work": Verdict.GOOD,
     }
+
+
+def test_what_had_no_time_since_a_start_is_not_called_dead(
+    shop: Shop, up_s: dict[str, float]
+) -> None:
+    beat(Queue.CALLS, HOUR)
+    beat(Queue.WORK)
+    up_s["now"] = 20.0
+    queues = looked("queues")
+    assert {finding.name: finding.verdict for finding in queues} == {
+        "queue control": Verdict.UNKNOWN,
+        "queue calls": Verdict.UNKNOWN,
+        "queue work": Verdict.GOOD,
+    }
+    assert queues[0].text == "not yet heard: the database has been up for 20 s"
+    assert verdicts("books") == [Verdict.UNKNOWN]
+    ledger_reconcile()
+    intrude("UPDATE billing_reconciliationreport SET created_at = now() - interval '1 h'")
+    assert verdicts("books") == [Verdict.GOOD]
+    up_s["now"] = 121.0
+    assert {finding.verdict for finding in looked("queues")} == {Verdict.GOOD, Verdict.BAD}
+    assert verdicts("books") == [Verdict.BAD]
+
+
+def test_a_new_installation_in_an_old_database_server_has_just_started(shop: Shop) -> None:
+    assert database_up_s() > 0
+    intrude("UPDATE django_migrations SET applied = now()")
+    assert 0 <= database_up_s() < 60
 
 
 def test_lost_jobs_dead_letters_and_late_webhooks_are_found(shop: Shop) -> None:

@@ -14,10 +14,12 @@ from deploy.local.services import stack
 from deploy.local.services.stack import Options
 from marketplace.accounts.models import User
 from marketplace.catalog.models import Worker
+from marketplace.operations.models import Heartbeat
 from marketplace.planning.models import WhatIf
 from marketplace.routing.models import PolicyState
 from marketplace.routing.trials.models import Trial
 from marketplace.shared.jobs.messages import message_send
+from marketplace.shared.jobs.periodic import Queue
 from marketplace.shared.jobs.services import job_ask
 from tests.backend import running
 from tests.databases import as_services, named
@@ -54,6 +56,8 @@ def test_a_job_begins_at_once_and_a_bad_canary_is_rolled_back_while_long_jobs_fi
 ) -> None:
     shop = committed_shop
     a_job_begins_as_it_is_asked_for_though_no_clock_runs(shop)
+    heard = Heartbeat.objects.filter(queue__in=[Queue.CONTROL, Queue.WORK])
+    wait_until(lambda: heard.count() == 2, PATIENCE_S, "the queues were not heard at their start")
     trial = running_trial(shop, User.objects.create_user("staff@example.com", is_staff=True))
     calls(shop.deployment, around(200.0, 300, 1), policy=trial.baseline_id)
     calls(shop.deployment, around(1_500.0, 100, 2, 0.1), policy=trial.policy_id)
