@@ -6,11 +6,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
+from xml.sax.saxutils import escape
 
 LAUNCHER = """#!/bin/sh
 here={folder}
-export LD_LIBRARY_PATH={libraries} FONTCONFIG_FILE="$here/fonts.conf"
-exec "$here/{executable}" "$@"
+LD_LIBRARY_PATH={libraries}
+FONTCONFIG_FILE="$here/fonts.conf"
+export LD_LIBRARY_PATH FONTCONFIG_FILE
+exec "$here"/{executable} "$@"
 """
 # The effect of the installed packages' own configuration, with the one family that they need:
 # it is not brought where the system has it.
@@ -69,10 +73,14 @@ class Program:
         # Debian 12 still has some of them outside of /usr.
         places = [*folder.glob("usr/lib/*-linux-gnu"), *folder.glob("lib/*-linux-gnu")]
         libraries = ":".join(map(str, [*places, *(place / "pulseaudio" for place in places[:1])]))
-        (folder / "fonts.conf").write_text(FONTS.format(folder=folder))
+        (folder / "fonts.conf").write_text(FONTS.format(folder=escape(str(folder))))
         partial = folder / f"{self.package}.partial"
         partial.write_text(
-            LAUNCHER.format(folder=folder, libraries=libraries, executable=self.executable)
+            LAUNCHER.format(
+                folder=quote(str(folder)),
+                libraries=quote(libraries),
+                executable=quote(self.executable),
+            )
         )
         partial.chmod(0o755)
         partial.replace(folder / self.package)

@@ -25,7 +25,7 @@ def banner(options: Options, *, detached: bool) -> str:
     """The URLs, the demo login and key, a call to paste, what is missing, and how to stop."""
     demo = demo_access(options.home)
     home = "" if options.home == default_home() else f" --home {shlex.quote(str(options.home))}"
-    command = f"{near(Path(sys.executable))} manage.py"
+    command = f"{shlex.quote(str(near(Path(sys.executable))))} manage.py"
     stop = f"{command} down{home}" if detached else "Ctrl-C"
     lines = ["", f"  Pages    {options.web_url}/", f"  Router   {options.router_url}/v1"]
     lines += [f"  gRPC     {HOST}:{options.router_grpc_port}"]

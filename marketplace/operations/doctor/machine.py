@@ -1,5 +1,6 @@
 """What this machine has: settings, disk, journals, files, mail, the certificate."""
 
+import shlex
 import shutil
 import socket
 import ssl
@@ -90,7 +91,7 @@ def journals() -> list[Finding]:
         left = [path for path in folder.glob("*.journal") if path.stat().st_size]
         if left and not _is_claimed(folder):
             text = f"{folder} has calls of a router that does not run"
-            advice = f"start that router, or manage.py ledger replay {folder}"
+            advice = f"start that router, or manage.py ledger replay {shlex.quote(str(folder))}"
             found.append(bad("journals", text, advice))
     return found or [good("journals", f"nothing is left in {root}")]
 

@@ -39,6 +39,21 @@ def test_the_browser_that_was_brought_runs_with_its_own_libraries(tmp_path: Path
     assert said == f"{system}:{root}:{system}/pulseaudio --version\n"
 
 
+@pytest.mark.parametrize("folder", ["a b", "it's", 'say "no"', "$HOME", "a & <b>"])
+def test_a_launcher_works_wherever_the_checkout_is(tmp_path: Path, folder: str) -> None:
+    tools = tmp_path / folder / ".tools"
+    tools.mkdir(parents=True)
+    CHROMIUM.bring(lambda package: unpacked(tmp_path / "unpacked"), tools)
+    path = CHROMIUM.find(tools)
+    assert path is not None
+    said = subprocess.run([path, "--a b"], capture_output=True, text=True, check=True).stdout
+    there = tools / "chromium-headless-shell"
+    system, root = (there / place / "x86_64-linux-gnu" for place in ("usr/lib", "lib"))
+    assert said == f"{system}:{root}:{system}/pulseaudio --a b\n"
+    fonts = ElementTree.parse(there / "fonts.conf").getroot()
+    assert f"{there}/usr/share/fonts" in [found.text for found in fonts.iter("dir")]
+
+
 def test_the_fonts_of_the_system_are_found_too(tmp_path: Path) -> None:
     """Those that it has are not brought, and without any the browser dies at its first page."""
     CHROMIUM.bring(lambda package: unpacked(tmp_path / "unpacked"), tmp_path)

@@ -3,8 +3,11 @@
 import io
 import json
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from deploy.local.home import state
 from deploy.local.home.state import Condition, ServiceState
@@ -54,6 +57,14 @@ def test_the_banner_of_a_seeded_stack_has_all_that_is_needed(home: Path) -> None
     down, key = f"manage.py down --home {home}", f"manage.py keys create --org demo --home {home}"
     for needed in ("http://127.0.0.1:8000/", *demo.values(), "curl ", down, key):
         assert needed in text
+
+
+def test_commands_of_the_banner_can_be_pasted_wherever_the_checkout_is(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/my checkout/.venv/bin/python")
+    (stop,) = (line for line in banner(Options(home), detached=True).splitlines() if "Stop" in line)
+    assert shlex.split(stop)[1:4] == ["/my checkout/.venv/bin/python", "manage.py", "down"]
 
 
 def test_the_banner_says_what_this_machine_goes_without(home: Path) -> None:
