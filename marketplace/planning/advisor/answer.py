@@ -319,6 +319,9 @@ def _assumptions(task: str, used: Sequence[Option]) -> tuple[str, ...]:
         found.append("roofline")
     if Evidence.PUBLISHED in evidence:
         found.append("one_point")
-    if any(not option.mix_fits for option in used):
-        found.append("mix")
-    return tuple(found)
+    for option in used:
+        # Those of a published system are not scaled.
+        is_scaled = task == "chat" and option.evidence is not Evidence.PUBLISHED
+        if not option.mix_fits:
+            found.append("mix_typical" if is_scaled else "mix")
+    return tuple(dict.fromkeys(found))

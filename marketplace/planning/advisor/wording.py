@@ -33,7 +33,7 @@ PILOT = {
     "published": _("its figures were published by others, at one load, and not measured here"),
     "stale": _("its measurement is older than 30 days"),
     "samples": _("too few samples were measured"),
-    "mix": _("the sizes it was measured with are not known"),
+    "mix": _("the sizes behind its figures are assumed, not measured"),
 }
 ASSUMPTIONS = {
     "poisson": _("Calls come at random (Poisson), at the peak rate."),
@@ -44,8 +44,8 @@ ASSUMPTIONS = {
     ),
     "end_to_end": _("The SLO is for the whole answer, up to its last token."),
     "prompt_share": _(
-        "Where a profile was measured with other sizes, a prompt token counts as a "
-        "hundredth of a completion token."
+        "Where the sizes of a profile, measured or assumed, are not yours, a prompt token counts "
+        "as a hundredth of a completion token."
     ),
     "roofline": _(
         "Emulated figures are a roofline over published peaks: communication between chips is left "
@@ -60,7 +60,11 @@ ASSUMPTIONS = {
     "cache_unknown": _(
         "The size of some KV caches is not known: they are taken to have room for every call."
     ),
-    "mix": _("The sizes behind some figures are unknown and assumed to be yours."),
+    "mix": _("The sizes behind some figures are not known: they are assumed to be yours."),
+    "mix_typical": _(
+        "The sizes behind some figures are not known: they are assumed to be 64 prompt and 64 "
+        "completion tokens."
+    ),
 }
 COMPARED = {
     "advised": _("Recommended"),

@@ -73,7 +73,9 @@ def _option(question: Question, profile: Profile) -> Option:
     curve = tuple((int(at), float(factor)) for at, factor in profile.batch_curve)
     if known is not None:
         alone, known_curve = known.of(question)
-        scale, fits = alone / _measured_ms(known, profile), True
+        # A given profile is about the typical call; of live traffic that is assumed.
+        scale = alone / _profiled_ms(known, profile)
+        fits = profile.benchmark is not None or profile.origin == Origin.GIVEN
         curve = curve or known_curve
     else:
         scale, fits = _scale(question, profile, task)
@@ -103,8 +105,8 @@ def _option(question: Question, profile: Profile) -> Option:
     return as_engine(option, figures, slots_there or figures.at_once, question)
 
 
-def _measured_ms(known: EmulatedOption, profile: Profile) -> float:
-    """What the roofline says of the call that a profile is about."""
+def _profiled_ms(known: EmulatedOption, profile: Profile) -> float:
+    """What the roofline says of the call that a profile is about, or is assumed to be."""
     settings = profile.benchmark.settings if profile.benchmark else {}
     prompt = float(settings.get("prompt_tokens", REFERENCE_TOKENS))
     completion = float(settings.get("completion_tokens", REFERENCE_TOKENS))

@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from marketplace.benchmarks.models import Benchmark, Profile
+from marketplace.benchmarks.models import Benchmark, Origin, Profile
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Pool
-from marketplace.planning.advisor import services
+from marketplace.planning.advisor import services, wording
 from marketplace.planning.advisor.fleets.option import Evidence
 from marketplace.planning.advisor.options.catalogue import options_of
+from marketplace.planning.advisor.options.roofline import REFERENCE_TOKENS
 from marketplace.planning.advisor.question import Question
 from tests.integration.marketplace.planning.advisor.yards import ASKED, ENGINE, profile_of
 from tests.integration.marketplace.shop import Shop
@@ -48,6 +49,24 @@ def test_an_old_measurement_asks_for_a_pilot(yard: Shop) -> None:
     made = services.answer_question(Question(**ASKED))
     assert [pilot.reason for pilot in made.pilots] == ["stale"]
     assert made.confidence == "low"
+
+
+def test_sizes_that_nobody_measured_are_called_assumed(yard: Shop) -> None:
+    Profile.objects.update(benchmark=None, origin=Origin.LIVE)
+    asked = Question(**{**ASKED, "completion_tokens": 128, "prompt_tokens": 64})
+    (option,) = options_of(asked)
+    # As if the calls behind it had been the typical ones, not the asked.
+    assert option.service_ms == pytest.approx(200 * (128 + 0.64) / (64 + 0.64))
+    assert not option.mix_fits
+    made = services.answer_question(asked)
+    assert [pilot.reason for pilot in made.pilots] == ["mix"]
+    assert "mix_typical" in made.assumptions
+    assert "mix" not in made.assumptions
+    assert f"{REFERENCE_TOKENS} prompt and {REFERENCE_TOKENS} completion" in str(
+        wording.ASSUMPTIONS["mix_typical"]
+    )
+    AIModel.objects.update(task="vision")
+    assert "mix" in services.answer_question(asked).assumptions
 
 
 def test_an_emulated_pool_brings_its_variants_and_published_figures(yard: Shop) -> None:
