@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
-from router.domain.addresses import EVERYWHERE, AddressPolicy
+from router.domain.addresses import EVERYWHERE, AddressPolicy, host_and_port
 
 N = TypeVar("N", int, float)
+EVERY_INTERFACE = "::"
+"""As ``host``: all addresses of the machine, IPv4 and IPv6, or those that it has."""
 
 
 class SettingsInvalid(Exception):
@@ -156,8 +158,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def advertised_url(self) -> str:
         """``url``, or the URL of host and port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.url or f"http://{host}:{self.port}"
+        return self.url or f"http://{host_and_port(self.host, self.port)}"
 
 
 def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
@@ -244,6 +245,8 @@ def check_ports(settings: Settings) -> None:
 
 
 def _check_port(host: str, port: int, *, shares: bool) -> None:
+    if host == EVERY_INTERFACE and not socket.has_dualstack_ipv6():
+        host = "0.0.0.0"  # noqa: S104 - what is left of it where the kernel has no IPv6
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
@@ -251,8 +254,8 @@ def _check_port(host: str, port: int, *, shares: bool) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise SettingsInvalid(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another ROUTER_PORT "
-                "or --port"
+                f"cannot listen on {host_and_port(host, port)} ({error.strerror}); choose another "
+                "ROUTER_PORT or --port"
             ) from None
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 from django.conf import settings
 
-from router.domain.addresses import AddressPolicy
+from router.domain.addresses import AddressPolicy, host_and_port
 
 RESOLVE_TIMEOUT_S = 5.0
 DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 8001}
@@ -59,12 +59,7 @@ async def address_of(url: str, policy: AddressPolicy) -> str:
 async def grpc_target(url: str, policy: AddressPolicy) -> str:
     """An allowed address with its port, as gRPC takes it. Raises :class:`AddressRefused`."""
     host, port = host_of(url)
-    return numeric(await resolve(host, port, policy), port)
-
-
-def numeric(address: str, port: int) -> str:
-    """An address with its port; IPv6 in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return host_and_port(await resolve(host, port, policy), port)
 
 
 async def resolve(host: str, port: int, policy: AddressPolicy) -> str:

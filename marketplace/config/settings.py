@@ -355,11 +355,13 @@ DJANGO_VITE = {
 # --- Security --------------------------------------------------------------------------------
 _PUBLIC = urlsplit(WAYPOST_PUBLIC_URL)
 _BEHIND_TLS = _PUBLIC.scheme == "https"
-_LOOPBACK = {"127.0.0.1", "localhost"}
-# Both names of this machine if the site uses one of them, as `manage.py up` does.
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_HOSTS = {str(_PUBLIC.hostname), *env.list("DJANGO_ALLOWED_HOSTS", default=[])}
+# All names of this machine if the site uses one of them, as `manage.py up` does. Django compares
+# with what stands in the header: an IPv6 address in brackets.
 ALLOWED_HOSTS = sorted(
-    {str(_PUBLIC.hostname), *env.list("DJANGO_ALLOWED_HOSTS", default=[])}
-    | (_LOOPBACK if _PUBLIC.hostname in _LOOPBACK else set())
+    f"[{host}]" if ":" in host and not host.startswith("[") else host
+    for host in _HOSTS | (_LOOPBACK if _PUBLIC.hostname in _LOOPBACK else set())
 )
 CSRF_TRUSTED_ORIGINS = [WAYPOST_PUBLIC_URL]
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _PUBLIC.scheme

@@ -25,7 +25,7 @@ from msgspec import Struct
 from zmq.utils.monitor import parse_monitor_message
 
 from router.contracts.engines.kv_events import Cleared, KvEvent, decode_kv_events
-from router.domain.addresses import AddressPolicy
+from router.domain.addresses import AddressPolicy, host_and_port
 from router.domain.catalog import Worker
 from router.settings import Limits
 
@@ -163,7 +163,7 @@ class ZmqKvEvents:
         address = next((item for item in addresses if self._policy.allows(item)), None)
         if address is None:
             raise Unreachable("its address is refused, see ROUTER_UPSTREAM_NETWORKS")
-        return f"[{address}]" if ":" in address else address
+        return address
 
     @contextmanager
     def _socket(self, kind: int, host: str, port: int) -> Generator[zmq.asyncio.Socket]:
@@ -177,7 +177,7 @@ class ZmqKvEvents:
             made.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
             if kind == zmq.SUB:
                 made.setsockopt(zmq.SUBSCRIBE, b"")
-            made.connect(f"tcp://{host}:{port}")
+            made.connect(f"tcp://{host_and_port(host, port)}")
             yield made
         finally:
             made.close()

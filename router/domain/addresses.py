@@ -29,6 +29,11 @@ _RESERVED = tuple(
 )
 
 
+def host_and_port(host: str, port: int) -> str:
+    """As they stand in a URL, and as gRPC and ZeroMQ take them: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class AddressPolicy:
     """``networks`` are CIDR blocks that may be reached besides public addresses.
 

@@ -12,7 +12,7 @@ import grpc.aio
 from tritonclient.grpc import service_pb2_grpc
 
 from router.contracts import oip
-from router.domain.addresses import AddressPolicy
+from router.domain.addresses import AddressPolicy, host_and_port
 from router.domain.catalog import Endpoint
 from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
@@ -159,7 +159,7 @@ class GRPCTransport:
             self._leave(kept[1])
         address, port = addresses[0], origin[2]
         channel = grpc.aio.insecure_channel(
-            f"[{address}]:{port}" if ":" in address else f"{address}:{port}",
+            host_and_port(address, port),
             options=[
                 ("grpc.max_receive_message_length", self._limits.answer_bytes_max),
                 ("grpc.max_send_message_length", -1),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from workers.agent.addresses import LOOPBACK, LOOPBACK_V6, host_and_port, is_v6
 from workers.agent.engines import KINDS
 from workers.agent.hardware import Device, fingerprint
 from workers.agent.identity import Identity
@@ -216,7 +217,9 @@ class Agent:
                 log.error("server %s cannot start: %s", name, error)
                 self._failed(now_s)
                 return
-            self._places[name] = Place(f"http://127.0.0.1:{port}{spec.path}", process)
+            # SGLang takes "::" for IPv6 alone.
+            here = LOOPBACK_V6 if is_v6(self._settings.advertise) else LOOPBACK
+            self._places[name] = Place(f"http://{host_and_port(here, port)}{spec.path}", process)
         self._servers[name] = Server(name, spec, Phase.STARTING, now_s)
 
     @property
@@ -361,13 +364,13 @@ class Agent:
 
 
 def advertised(advertise: str, spec: EngineSpec, url: str) -> str:
-    """The server's URL as routers reach it.
-
-    One that was adopted is where it was said to be, unless a whole URL is advertised.
-    """
+    """The server's URL as routers reach it; without a word on that, where it was adopted."""
+    parts = urlsplit(url)
+    if not advertise:
+        return url
     if "://" not in advertise:
-        return url if spec.adopt else url.replace("127.0.0.1", advertise, 1)
-    return advertise.replace("{port}", str(urlsplit(url).port or "")) + spec.path
+        return parts._replace(netloc=host_and_port(advertise, parts.port)).geturl()
+    return advertise.replace("{port}", str(parts.port or "")) + spec.path
 
 
 async def _either(event: asyncio.Event, timeout_s: float) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.agent.addresses import EVERYWHERE, host_and_port
+
 OPTIONS = Path(__file__).with_name("options")
 MEETING_PORT, MEETING_PORTS = 20_000, 1_000
 """The processes of a gang meet at one of so many ports from the first, on the host of rank 0."""
-
-EVERYWHERE = "0.0.0.0"  # noqa: S104  # routers are on other hosts
 
 
 class LaunchWrong(ValueError):
@@ -62,10 +62,12 @@ def documented(engine: str) -> Mapping[str, Any]:
     return found
 
 
-def vllm_words(model: str, served_name: str, slots: int, split: Split) -> tuple[str, ...]:
-    """The command of vLLM; ``{port}`` is put in by who starts it."""
+def vllm_words(
+    model: str, served_name: str, slots: int, split: Split, host: str = EVERYWHERE
+) -> tuple[str, ...]:
+    """The command of vLLM; ``{port}`` is put in by who starts it. It listens at ``host``."""
     options: dict[str, object] = {
-        "--host": EVERYWHERE,
+        "--host": host,
         "--port": "{port}",
         "--served-model-name": served_name,
         "--max-num-seqs": slots,
@@ -84,11 +86,13 @@ def vllm_words(model: str, served_name: str, slots: int, split: Split) -> tuple[
     return _words("vllm", [model], options)
 
 
-def sglang_words(model: str, served_name: str, slots: int, split: Split) -> tuple[str, ...]:
+def sglang_words(
+    model: str, served_name: str, slots: int, split: Split, host: str = EVERYWHERE
+) -> tuple[str, ...]:
     """The command of SGLang."""
     options: dict[str, object] = {
         "--model-path": model,
-        "--host": EVERYWHERE,
+        "--host": host,
         "--port": "{port}",
         "--served-model-name": served_name,
         "--max-running-requests": slots,
@@ -100,7 +104,7 @@ def sglang_words(model: str, served_name: str, slots: int, split: Split) -> tupl
         options |= {
             "--nnodes": split.hosts,
             "--node-rank": split.rank,
-            "--dist-init-addr": f"{split.head}:{meeting_port(split.gang)}",
+            "--dist-init-addr": host_and_port(split.head, meeting_port(split.gang)),
         }
     return _words("sglang", [], options)
 

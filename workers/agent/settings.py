@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from workers.agent.addresses import EVERYWHERE, EVERYWHERE_V6, is_v6
 from workers.agent.engines import KINDS, WARM_UPS
 from workers.agent.launch import COMMANDS, LaunchWrong, Split
 
@@ -63,8 +64,8 @@ class EngineSpec:
 class Settings:
     """One agent. ``port`` is the first of its servers' ports.
 
-    ``advertise`` is the host by which routers reach them, or a URL with ``{port}``. ``server_key``
-    is what they ask for, "" for none.
+    ``advertise`` is the host by which routers reach them, or a URL with ``{port}``; "" is that of
+    the server which is adopted. ``server_key`` is what they ask for, "" for none.
     """
 
     marketplace: str
@@ -165,7 +166,8 @@ def _command(given: argparse.Namespace) -> tuple[str, ...]:
         if chosen and chosen != here:
             raise SettingsWrong(f"--gpus names {chosen} devices, but this host's part takes {here}")
         make = COMMANDS[given.engine]
-        return make(given.model, given.served_name or given.model, int(given.slots), split)
+        host = EVERYWHERE_V6 if is_v6(given.advertise) else EVERYWHERE
+        return make(given.model, given.served_name or given.model, int(given.slots), split, host)
     except LaunchWrong as error:
         raise SettingsWrong(f"{given.engine}: {error}") from error
 
@@ -189,8 +191,10 @@ def _file_read(path: Path, parser: argparse.ArgumentParser) -> dict[str, object]
 
 
 def _advertise(wanted: str, adopts: bool) -> str:
+    if not wanted:
+        return "" if adopts else socket.gethostname()
     if "://" not in wanted:
-        return wanted
+        return wanted.strip("[]")
     _url("advertise", wanted.replace("{port}", "1"))
     if "{port}" not in wanted and not adopts:
         raise SettingsWrong(
@@ -267,8 +271,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", default=_own_name(), help="what its workers are called by")
     add(
         "--advertise",
-        default=socket.gethostname(),
-        help="host by which routers reach the server, or a URL like https://host/{port}",
+        default="",
+        help="host by which routers reach the server (default: this host's name, or that of"
+        " --adopt), or a URL like https://host/{port}",
     )
     add("--port", type=int, default=8000, help="of the server; a new version begins ten further")
     add("--gpus", default="", help="indices of the devices to use, like 0,1; default: all")

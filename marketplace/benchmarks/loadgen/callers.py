@@ -22,8 +22,10 @@ from marketplace.benchmarks.loadgen import requests
 from marketplace.benchmarks.loadgen.plan import Plan
 from marketplace.benchmarks.loadgen.samples import Sample
 from marketplace.benchmarks.loadgen.token_stream import ERROR_CHARACTERS, TokenStream
+from router.domain.addresses import host_and_port
 
 CONNECT_TIMEOUT_S = 5.0
+GRPC_PORT = 8001
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 NUMBERS = 9 * 10**9
 """The numbers of requests begin at random below this: they have ten digits."""
@@ -221,8 +223,8 @@ class GrpcCaller:
         timeout_s: float,
     ) -> None:
         parts = urlsplit(server.url)
-        pinned = f"[{server.address}]" if ":" in server.address else server.address
-        self._target = f"{pinned}:{parts.port}" if pinned else parts.netloc
+        pinned = server.address and host_and_port(server.address, parts.port or GRPC_PORT)
+        self._target = pinned or parts.netloc
         self._model = server.model
         self._library = [_infer_inputs(tensors) for tensors in library]
         self._timeout_s = timeout_s

@@ -9,7 +9,7 @@ from typing import Any
 
 from router.ingress.http.http1 import App, Connection, Shared
 from router.ingress.http.http1_bounds import BODY, HEAD
-from router.settings import Limits
+from router.settings import EVERY_INTERFACE, Limits
 
 BACKLOG = 2048
 ASK_WITHIN_S = 1.0
@@ -36,8 +36,10 @@ class HTTPServer:
 
         If it ``shares`` the port with other processes, the kernel gives each its part of them.
         """
+        # The loop takes "::" for IPv6 alone, and no host for a socket of each family.
+        where = None if host == EVERY_INTERFACE else host
         server = await self._loop.create_server(
-            lambda: Connection(self.shared), host, port, backlog=BACKLOG, reuse_port=shares
+            lambda: Connection(self.shared), where, port, backlog=BACKLOG, reuse_port=shares
         )
         self._servers.append(server)
         if self._sweeper is None:

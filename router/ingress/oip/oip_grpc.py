@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from router.contracts import oip
 from router.contracts.bodies.completion import Failure, decode_completion
 from router.contracts.wire import UNREADABLE
+from router.domain.addresses import host_and_port
 from router.domain.catalog import Model
 from router.domain.errors import CallError, RequestInvalid, RouterBusy
 from router.domain.request import InferenceRequest, traced
@@ -349,8 +350,7 @@ class GRPCServer:
 
     async def listen(self, host: str, port: int) -> None:
         """Begin to accept calls."""
-        name = f"[{host}]" if ":" in host else host
-        self._server.add_insecure_port(f"{name}:{port}")
+        self._server.add_insecure_port(host_and_port(host, port))
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:

@@ -16,6 +16,7 @@ from tests.unit.deploy.kubernetes.manifests import (
 from tests.unit.deploy.kubernetes.policies import (
     POLICIES,
     Policy,
+    addresses,
     containers,
     ends,
     network,
@@ -307,6 +308,22 @@ PLANTED: dict[str, tuple[Policy, Plant]] = {
         lambda all_: variable(router(all_), "DATABASE_PASSWORD")["valueFrom"][
             "secretKeyRef"
         ].update(name="waypost-services-login"),
+    ),
+    "pages that listen on IPv4 alone": (
+        addresses.servers_listen_on_both_families,
+        lambda all_: web(all_).update(
+            args=[word.replace("::", "0.0.0.0") for word in web(all_)["args"]]
+        ),
+    ),
+    "routers that listen on IPv4 alone": (
+        addresses.servers_listen_on_both_families,
+        lambda all_: settings_in(all_).update(ROUTER_HOST="0.0.0.0"),
+    ),
+    "a pod's address in a URL": (
+        addresses.addresses_of_pods_are_in_no_url,
+        lambda all_: container(all_, "StatefulSet", "vllm-h100")["args"].append(
+            "--adopt=http://$(POD_IP):8000"
+        ),
     ),
     "an open network": (
         network.nothing_is_allowed_by_default,

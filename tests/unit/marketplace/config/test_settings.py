@@ -95,7 +95,8 @@ def test_help_needs_nothing(words: tuple[str, ...]) -> None:
     ("url", "hosts"),
     [
         ("https://market.example.com", ["market.example.com", "other.example.com"]),
-        ("http://localhost:8000", ["127.0.0.1", "localhost", "other.example.com"]),
+        ("http://localhost:8000", ["127.0.0.1", "[::1]", "localhost", "other.example.com"]),
+        ("http://[fd00::5]:8000", ["[fd00::5]", "other.example.com"]),
     ],
 )
 def test_hosts_are_those_configured(
@@ -103,6 +104,9 @@ def test_hosts_are_those_configured(
 ) -> None:
     names = {"WAYPOST_PUBLIC_URL": url, "DJANGO_ALLOWED_HOSTS": "other.example.com"}
     assert read(monkeypatch, **names)["ALLOWED_HOSTS"] == hosts
+    # As a cluster's pods say their address.
+    added = read(monkeypatch, **{**names, "DJANGO_ALLOWED_HOSTS": "fd00::7,[fd00::8]"})
+    assert {"[fd00::7]", "[fd00::8]"} <= set(added["ALLOWED_HOSTS"])
 
 
 def test_parameters_of_the_databases_url_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

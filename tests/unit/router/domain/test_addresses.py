@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.addresses import EVERYWHERE, AddressPolicy
+from router.domain.addresses import EVERYWHERE, AddressPolicy, host_and_port
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "193.0.6.139"])
@@ -68,3 +68,10 @@ def test_an_address_is_wrapped_whole(address: IPv4Address) -> None:
 @given(st.ip_addresses())
 def test_everywhere_is_everywhere(address: IPv4Address | IPv6Address) -> None:
     assert AddressPolicy(EVERYWHERE).allows(str(address))
+
+
+@pytest.mark.parametrize(
+    ("host", "written"), [("::1", "[::1]:80"), ("127.0.0.1", "127.0.0.1:80"), ("w-0", "w-0:80")]
+)
+def test_a_host_and_its_port_are_written_as_in_a_url(host: str, written: str) -> None:
+    assert host_and_port(host, 80) == written

@@ -98,3 +98,10 @@ def test_every_file_says_where_its_options_are_documented() -> None:
     assert [file.stem for file in files] == ["sglang", "triton", "vllm"]
     for file in files:
         assert json.loads(file.read_text())["source"].startswith("https://")
+
+
+def test_a_host_of_ipv6_listens_there_and_its_gang_meets_in_brackets() -> None:
+    split = Split(2, hosts=2, head="fd00::7")
+    words = COMMANDS["sglang"]("org/m", "m", 8, split, "::")
+    assert options_of(words)["--dist-init-addr"] == "[fd00::7]:20000"
+    assert options_of(words)["--host"] == "::"

@@ -114,6 +114,8 @@ def test_the_servers_key_is_of_the_environment_alone(monkeypatch: pytest.MonkeyP
             "https://gpu.example/8010/in",
         ),
         (["--advertise", "https://g:{port}"], "http://127.0.0.1:8000", "https://g:8000"),
+        (["--advertise", "fd00::5"], "http://[::1]:8010/in", "http://[fd00::5]:8010/in"),
+        (["--advertise", "[fd00::5]"], "http://[::1]:8010", "http://[fd00::5]:8010"),
     ],
 )
 def test_routers_are_told_a_host_or_a_whole_url(words: list[str], url: str, told: str) -> None:
@@ -121,9 +123,12 @@ def test_routers_are_told_a_host_or_a_whole_url(words: list[str], url: str, told
     assert advertised(read.advertise, read.engine, url) == told
 
 
-def test_an_adopted_server_is_where_it_was_said_to_be_or_behind_a_url() -> None:
+def test_an_adopted_server_is_where_it_was_said_to_be_unless_routers_are_told_another() -> None:
     url = "http://127.0.0.1:9000"
     adopts = [*WORDS, "--served-name", "m", "--adopt", url]
-    assert advertised("gpu", settings_read(adopts).engine, url) == url
+    alone = settings_read(adopts)
+    assert advertised(alone.advertise, alone.engine, url) == url
+    there = settings_read([*adopts, "--advertise", "fd00::5"])
+    assert advertised(there.advertise, there.engine, url) == "http://[fd00::5]:9000"
     behind = settings_read([*adopts, "--advertise", "https://gpu.example"])
     assert advertised(behind.advertise, behind.engine, url) == "https://gpu.example"

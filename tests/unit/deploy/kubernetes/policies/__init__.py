@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from tests.unit.deploy.kubernetes.manifests import Manifest
 from tests.unit.deploy.kubernetes.policies import (
+    addresses,
     containers,
     ends,
     network,
@@ -17,7 +18,7 @@ Policy: TypeAlias = Callable[[Sequence[Manifest]], Iterator[str]]
 
 POLICIES: tuple[Policy, ...] = tuple(
     function
-    for module in (containers, ends, references, settings, network)
+    for module in (containers, ends, references, settings, network, addresses)
     for name, function in vars(module).items()
     if isinstance(function, FunctionType)
     and function.__module__ == module.__name__

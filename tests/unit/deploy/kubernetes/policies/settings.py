@@ -60,12 +60,8 @@ def routers_accept_their_settings(manifests: Sequence[Manifest]) -> Iterator[str
 def agents_accept_their_words(manifests: Sequence[Manifest]) -> Iterator[str]:
     for where, _, container in containers_of(manifests):
         if container["name"] == "agent":
-            words = [
-                word.replace("http://secret", "http://10.1.2.3")
-                for word in words_of(container, manifests)
-            ]
             try:
-                agent_settings.settings_read(words)
+                agent_settings.settings_read(words_of(container, manifests))
             except (agent_settings.SettingsWrong, SystemExit) as error:
                 yield f"{where}: {error}"
 
