@@ -14,7 +14,6 @@ BODIES_BYTES_MAX = 64 * 1024 * 1024
 UPLOAD_S = 60.0
 UPLOAD_BYTES_PER_S_MIN = 16 * 1024
 """Slower clients would hold the few uploads that are taken at once."""
-UPLOADS_AT_ONCE = 8
 
 # Each connection is an open file, and slow ones wait: the default of 1,024 is too low.
 _, _files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -31,7 +30,7 @@ application = Front(
         settings.UPLOAD_BODY_BYTES_MAX,
         UPLOAD_S,
         UPLOAD_BYTES_PER_S_MIN,
-        UPLOADS_AT_ONCE,
+        settings.UPLOADS_AT_ONCE,
         is_known,
     ),
 )

@@ -192,6 +192,7 @@ WAYPOST_REHEARSAL_HOURS = _hours("WAYPOST_REHEARSAL_HOURS", "")
 UPLOAD_PATHS = frozenset({"/v1/files", "/batches/upload"})
 UPLOAD_BODY_BYTES_MAX = 201 * 1000 * 1000
 """A file of 200 MB in a form, which takes a little more."""
+UPLOADS_AT_ONCE = 8
 WAYPOST_FILES_BUCKET = str(env.str("WAYPOST_FILES_BUCKET", default=""))
 WAYPOST_FILES_ENDPOINT = str(env.str("WAYPOST_FILES_ENDPOINT", default=""))
 WAYPOST_FILES_BYTES_MAX = _positive("WAYPOST_FILES_BYTES_MAX", 10_000_000_000)

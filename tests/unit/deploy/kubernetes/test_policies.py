@@ -325,6 +325,22 @@ PLANTED: dict[str, tuple[Policy, Plant]] = {
             "--adopt=http://$(POD_IP):8000"
         ),
     ),
+    "migrations before their settings are there": (
+        references.what_runs_before_the_rest_needs_nothing_of_it,
+        lambda all_: find(all_, "Job", "migrate")["metadata"]["annotations"].update(
+            {"argocd.argoproj.io/hook": "PreSync"}
+        ),
+    ),
+    "an engine of nobody": (
+        containers.engines_know_whose_they_are,
+        lambda all_: engine(all_)["env"].remove(variable(engine(all_), "USER")),
+    ),
+    "uploads that evict the pages": (
+        containers.uploads_fit_into_the_temporary_folder,
+        lambda all_: next(
+            each for each in pod(all_, "Deployment", "web")["volumes"] if each["name"] == "tmp"
+        )["emptyDir"].update(sizeLimit="1Gi"),
+    ),
     "an open network": (
         network.nothing_is_allowed_by_default,
         lambda all_: find(all_, "NetworkPolicy", "default-deny")["spec"].update(

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from django.conf import settings
+
 from tests.unit.deploy.kubernetes.manifests import (
     WORKLOADS,
     Manifest,
@@ -68,6 +70,26 @@ def resources_are_set(manifests: Sequence[Manifest]) -> Iterator[str]:
     for each in of_kind(manifests, "Cluster", "RabbitmqCluster"):
         if "limits" not in each["spec"].get("resources", {}):
             yield f"{called(each)}: no limits"
+
+
+def engines_know_whose_they_are(manifests: Sequence[Manifest]) -> Iterator[str]:
+    """Their user is none of the image's: PyTorch fails on one without a name, others on a home."""
+    for where, _, container in containers_of(manifests):
+        given = {variable["name"] for variable in container.get("env", [])}
+        if container["name"] == "engine" and not {"HOME", "USER"} <= given:
+            yield f"{where}: has no HOME or no USER"
+
+
+def uploads_fit_into_the_temporary_folder(manifests: Sequence[Manifest]) -> Iterator[str]:
+    """They are there as they come and as Django takes them; a pod that needs more is evicted."""
+    needed = 2 * settings.UPLOADS_AT_ONCE * settings.UPLOAD_BODY_BYTES_MAX
+    for pods in own_pods(manifests):
+        if pods.labels.get("app.kubernetes.io/component") != "web":
+            continue
+        (temporary,) = (each for each in pods.spec["volumes"] if each["name"] == "tmp")
+        size = temporary["emptyDir"]["sizeLimit"]
+        if not size.endswith("Gi") or int(size.removesuffix("Gi")) * 1024**3 < needed:
+            yield f"{pods.owner}: {size} of /tmp are less than {needed} bytes of uploads"
 
 
 def mounts_have_volumes(manifests: Sequence[Manifest]) -> Iterator[str]:

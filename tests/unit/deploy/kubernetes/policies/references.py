@@ -126,6 +126,21 @@ def references_are_defined_or_documented(manifests: Sequence[Manifest]) -> Itera
             yield f"{where}: {key} of the secret {secret} is not documented"
 
 
+def what_runs_before_the_rest_needs_nothing_of_it(manifests: Sequence[Manifest]) -> Iterator[str]:
+    """Argo CD makes what a hook before the sync names only after that hook has ended."""
+    settings = {each["metadata"]["name"] for each in of_kind(manifests, "ConfigMap")}
+    accounts = {each["metadata"]["name"] for each in of_kind(manifests, "ServiceAccount")}
+    for workload in of_kind(manifests, *WORKLOADS):
+        hook = workload["metadata"].get("annotations", {}).get("argocd.argoproj.io/hook")
+        spec = workload["spec"]["template"]["spec"]
+        named = {spec.get("serviceAccountName")} & accounts
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
+            for source in container.get("envFrom", []):
+                named |= {source.get("configMapRef", {}).get("name")} & settings
+        if hook == "PreSync" and named:
+            yield f"{called(workload)} waits for {', '.join(sorted(named))}, which come later"
+
+
 def _is_documented(secret: str, key: str) -> bool:
     """The keys of `worker-tokens` are the pools' names."""
     return f"{secret}/{key}" in documented("secret") or secret == "worker-tokens"

@@ -20,7 +20,7 @@ from workers.agent import settings as agent_settings
 OF_OTHERS = {
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),  # boto3
     *("CELERY_SKIP_CHECKS", "DJANGO_SETTINGS_MODULE"),
-    *("HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "HOME"),
+    *("HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "HOME", "USER"),
     "REDISCLI_AUTH",  # valkey-cli
 }
 VALUES_OF_POOLS = {"MODEL", "SERVED_NAME", "SLOTS"}
