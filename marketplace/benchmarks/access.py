@@ -1,5 +1,6 @@
 """Who may measure what: staff everything, a provider its own deployments."""
 
+from django.db.models import Q
 from django.http import HttpRequest
 from rest_framework.request import Request
 
@@ -8,6 +9,7 @@ from marketplace.accounts.models import ApiKey, User
 from marketplace.accounts.permissions import Permission, may
 from marketplace.benchmarks.models import Benchmark
 from marketplace.catalog.models import Deployment
+from marketplace.catalog.visibility import seen_by
 
 
 def may_measure(request: Request | HttpRequest, deployment: Deployment | None) -> bool:
@@ -29,6 +31,13 @@ def may_measure(request: Request | HttpRequest, deployment: Deployment | None) -
 def may_change(request: Request | HttpRequest, benchmark: Benchmark) -> bool:
     """Whether the caller may cancel or repeat it."""
     return may_measure(request, benchmark.deployment)
+
+
+def benchmarks_seen_by(request: Request | HttpRequest) -> Q:
+    """Those of routes that anybody may call, and of deployments that the caller may see."""
+    if is_staff(request):
+        return Q()
+    return Q(model__published=True, deployment=None) | seen_by(request, "deployment__")
 
 
 def is_staff(request: Request | HttpRequest) -> bool:

@@ -14,12 +14,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.access import is_staff, may_change, may_measure
+from marketplace.benchmarks.access import benchmarks_seen_by, may_change, may_measure
 from marketplace.benchmarks.models import Benchmark, Point, Profile, Target
 from marketplace.benchmarks.results import export
 from marketplace.benchmarks.selectors import benchmarks_shown, deployment_of, profiles_shown
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, Worker
+from marketplace.catalog.visibility import seen_by
 from marketplace.shared.jobs.services import job_cancel
 
 STAFF_OR_PROVIDER = "Only the platform's staff and the provider of the deployment may do this."
@@ -84,7 +85,7 @@ class BenchmarkViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Be
     filterset_fields = ["model__name", "deployment", "worker__worker_id", "scenario", "state"]
 
     def get_queryset(self) -> QuerySet[Benchmark]:
-        rows = benchmarks_shown(unpublished=is_staff(self.request))
+        rows = benchmarks_shown(benchmarks_seen_by(self.request))
         return rows if self.action == "list" else rows.prefetch_related("points")
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
@@ -140,4 +141,4 @@ class ProfileViewSet(viewsets.ReadOnlyModelViewSet[Profile]):
     filterset_fields = ["deployment", "deployment__version__model__name", "origin", "published"]
 
     def get_queryset(self) -> QuerySet[Profile]:
-        return profiles_shown(unpublished=is_staff(self.request))
+        return profiles_shown(seen_by(self.request, "deployment__"))

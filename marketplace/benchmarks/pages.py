@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.access import is_staff, may_change, may_measure
+from marketplace.benchmarks.access import benchmarks_seen_by, may_change, may_measure
 from marketplace.benchmarks.models import Benchmark, Scenario, Target
 from marketplace.benchmarks.results import export
 from marketplace.benchmarks.results.charts import curve_columns, history_columns, overlay_columns
@@ -24,6 +24,7 @@ from marketplace.benchmarks.selectors import benchmarks_shown, profiles_shown
 from marketplace.benchmarks.services import benchmark_repeat, benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus
 from marketplace.catalog.selectors import models_published
+from marketplace.catalog.visibility import on_market
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_cancel
 from marketplace.shared.numbers import whole
@@ -83,7 +84,7 @@ def benchmarks(request: HttpRequest) -> HttpResponse:
 
 def _list(request: HttpRequest, form: BenchmarkForm, status: int = 200) -> HttpResponse:
     chosen = {name: request.GET.get(name, "") for name in ("model", "state", "scenario")}
-    rows = benchmarks_shown(unpublished=is_staff(request))
+    rows = benchmarks_shown(benchmarks_seen_by(request))
     if chosen["model"]:
         rows = rows.filter(model__name=chosen["model"])
     if chosen["state"] in JobState.values:
@@ -136,7 +137,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     model = models.filter(name=request.GET.get("model", "")).first() or models.first()
     newest = _newest_curves(model) if model else []
     profiles = list(
-        profiles_shown(unpublished=False)
+        profiles_shown(on_market("deployment__"))
         .filter(deployment__version__model=model)
         .order_by("-id")[:HISTORY_MAX]
         if model
@@ -200,7 +201,7 @@ def repeat(request: HttpRequest, benchmark_id: int) -> HttpResponse:
 
 
 def _one(request: HttpRequest, benchmark_id: int) -> Benchmark:
-    return get_object_or_404(benchmarks_shown(unpublished=is_staff(request)), pk=benchmark_id)
+    return get_object_or_404(benchmarks_shown(benchmarks_seen_by(request)), pk=benchmark_id)
 
 
 def _changeable(request: HttpRequest, benchmark_id: int) -> Benchmark:
@@ -230,7 +231,7 @@ def _measurable(request: HttpRequest) -> list[tuple[str, str]]:
 def _newest_curves(model: AIModel) -> list[Benchmark]:
     """Of each deployment the newest benchmark that is done, of loads that are concurrencies."""
     rows = (
-        benchmarks_shown(unpublished=False)
+        benchmarks_shown(on_market("deployment__"))
         .filter(model=model, state=JobState.SUCCEEDED, deployment__isnull=False)
         .exclude(scenario=Scenario.SERVER)
         .prefetch_related("points")

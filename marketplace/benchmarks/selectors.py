@@ -80,27 +80,22 @@ def pools_of(benchmark: Benchmark) -> list[int]:
     return list(rows.values_list("pool_id", flat=True).distinct())
 
 
-def benchmarks_shown(*, unpublished: bool) -> QuerySet[Benchmark]:
-    """Those that may be looked at, newest first, with what their rows name at hand.
-
-    ``unpublished``: also those of models that are not published yet, which staff see.
-    """
-    rows = Benchmark.objects.select_related(
+def benchmarks_shown(seen: Q) -> QuerySet[Benchmark]:
+    """Those ``seen``, newest first, with what their rows name at hand."""
+    rows = Benchmark.objects.filter(seen).select_related(
         "model",
         "worker__pool",
         "deployment__pool",
         "deployment__version__model",
         "deployment__provider__organisation",
     )
-    rows = rows if unpublished else rows.filter(model__published=True)
     return rows if settings.WAYPOST_EMULATED else rows.filter(model__emulated=False)
 
 
-def profiles_shown(*, unpublished: bool) -> QuerySet[Profile]:
-    """Every profile that may be looked at, newest first, with its deployment at hand."""
-    rows = Profile.objects.select_related("deployment__version__model", "deployment__pool")
+def profiles_shown(seen: Q) -> QuerySet[Profile]:
+    """Every profile ``seen``, newest first, with its deployment at hand."""
+    rows = Profile.objects.filter(seen)
+    rows = rows.select_related("deployment__version__model", "deployment__pool")
     if not settings.WAYPOST_EMULATED:
         rows = rows.filter(emulated=False)
-    if not unpublished:
-        rows = rows.filter(deployment__version__model__published=True)
     return rows.order_by("-id")

@@ -108,7 +108,7 @@ class WorkerAdmin(PublishingAdmin):
 
 @admin.register(Deployment)
 class DeploymentAdmin(PublishingAdmin):
-    list_display = ["id", "version", "provider", "pool", "status"]
+    list_display = ["id", "version", "provider", "pool", "status", "published"]
     list_select_related = ["version__model", "provider", "pool"]
     list_filter = ["status", "provider", "pool"]
     search_fields = ["version__model__name", "provider__name", "pool__name"]

@@ -15,6 +15,7 @@ from marketplace.accounts.access import StaffWritesAllRead
 from marketplace.accounts.models import User
 from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker
 from marketplace.catalog.services import offer_publish, pool_put, worker_drain, worker_put
+from marketplace.catalog.visibility import pools_seen_by, seen_by
 from marketplace.shared.known_fields import KnownFieldsOnly
 from router.domain.pricing import PRICE_FIELDS, Price
 
@@ -112,7 +113,10 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
 
     class Meta:
         model = Deployment
-        fields = ["id", "model", "version", "provider", "pool", "emulated", "status", "created_at"]
+        fields = [
+            *("id", "model", "version", "provider", "pool", "emulated"),
+            *("status", "published", "created_at"),
+        ]
 
 
 class OfferSerializer(serializers.ModelSerializer[Offer]):
@@ -174,7 +178,7 @@ class PoolViewSet(CatalogViewSet):
     filterset_fields = ["emulated", "region"]
 
     def get_queryset(self) -> QuerySet[Any]:
-        return self.visible(Pool.objects.all(), "emulated")
+        return self.visible(Pool.objects.filter(pools_seen_by(self.request)), "emulated")
 
     @extend_schema(request=PoolWriteSerializer, responses={201: PoolWriteSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -201,7 +205,9 @@ class WorkerViewSet(CatalogViewSet):
     filterset_fields = ["pool__name", "healthy", "draining"]
 
     def get_queryset(self) -> QuerySet[Any]:
-        return self.visible(Worker.objects.select_related("pool"), "pool__emulated")
+        pools = Pool.objects.filter(pools_seen_by(self.request)).order_by()
+        rows = Worker.objects.filter(pool__in=pools).select_related("pool")
+        return self.visible(rows, "pool__emulated")
 
     @extend_schema(request=StaffWorkerSerializer, responses={201: StaffWorkerSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -235,14 +241,17 @@ class WorkerViewSet(CatalogViewSet):
 
 
 class DeploymentViewSet(CatalogViewSet):
-    """Which provider serves which model version on which pool."""
+    """Which provider serves which model version on which pool.
+
+    One that staff have not approved yet is seen by its provider's members and by staff.
+    """
 
     serializer_class = DeploymentSerializer
     queryset = Deployment.objects.all()
     filterset_fields = ["version__model__name", "provider__slug", "pool__name", "status"]
 
     def get_queryset(self) -> QuerySet[Any]:
-        rows = Deployment.objects.filter(version__model__published=True)
+        rows = Deployment.objects.filter(seen_by(self.request))
         return self.visible(
             rows.select_related("version__model", "provider", "pool"), "pool__emulated"
         )
@@ -256,7 +265,7 @@ class OfferViewSet(mixins.CreateModelMixin, CatalogViewSet):
     filterset_fields = ["deployment", "deployment__version__model__name"]
 
     def get_queryset(self) -> QuerySet[Any]:
-        rows = Offer.objects.filter(deployment__version__model__published=True)
+        rows = Offer.objects.filter(seen_by(self.request, "deployment__"))
         return self.visible(rows, "deployment__pool__emulated")
 
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:

@@ -335,6 +335,11 @@ class Deployment(models.Model):
     collects_data = models.BooleanField(
         default=True, help_text=_("The provider may keep prompts or answers.")
     )
+    published = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text=_("Strangers see it while it is paused, too; else it waits for approval."),
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -5,12 +5,13 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.benchmarks.models import Benchmark, Target
 from marketplace.benchmarks.services import benchmark_request
-from marketplace.catalog.models import NAME, AIModel, DeploymentStatus, Provider
+from marketplace.catalog.models import NAME, AIModel, Deployment, DeploymentStatus, Provider
 from marketplace.catalog.selectors import offer_in_force
 from marketplace.pipelines.models import Pipeline
 from marketplace.providers.listings.drafts import draft_check
@@ -31,6 +32,13 @@ from router.domain.pricing import PRICE_FIELDS
 
 PROVIDERS_MAX = 20
 LISTINGS_OPEN_MAX = 200
+STAGED = (
+    ListingState.CHECKED,
+    ListingState.BENCHMARKING,
+    ListingState.BENCHMARKED,
+    ListingState.REVIEW,
+)
+"""States in which what a listing sells waits for approval."""
 WHY_CHARACTERS = 500
 PROVIDER_FIELDS = ("name", "description", "website")
 DRAFT_FIELDS = frozenset(
@@ -225,7 +233,8 @@ def _set_status(status: DeploymentStatus) -> Any:
     def set_status(row: Listing, actor: Actor) -> None:
         if row.deployment is not None:
             row.deployment.status = status
-            row.deployment.save(update_fields=["status"])
+            row.deployment.published |= status == DeploymentStatus.LIVE
+            row.deployment.save(update_fields=["status", "published"])
 
     return set_status
 
@@ -263,6 +272,19 @@ _EFFECTS: dict[ListingAction, Any] = {
     ListingAction.SUSPEND: _set_status(DeploymentStatus.PAUSED),
     ListingAction.RETIRE: _set_status(DeploymentStatus.RETIRED),
 }
+
+
+def deployments_hide() -> int:
+    """Hide what waits for approval, or ended without any, where an older release staged it.
+
+    Returns how many.
+    """
+    approved = ListingEvent.objects.filter(listing=OuterRef("pk"), action=ListingAction.APPROVE)
+    unseen = Listing.objects.filter(Q(state__in=STAGED) | ~Exists(approved)).order_by()
+    rows = Deployment.objects.filter(
+        pk__in=unseen.exclude(deployment=None).values("deployment"), published=True
+    )
+    return rows.exclude(status=DeploymentStatus.LIVE).update(published=False)
 
 
 def listings_follow() -> list[int]:

@@ -3,7 +3,7 @@
 from marketplace.providers.conformance.probing import RUN_S_MAX
 from marketplace.providers.listings.checking import listing_check, listing_conclude
 from marketplace.providers.models import ConformanceRun
-from marketplace.providers.services import listings_follow
+from marketplace.providers.services import deployments_hide, listings_follow
 from marketplace.shared.jobs.kinds import JobKind
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.shared.jobs.services import SWEEP_EVERY_S, job_register
@@ -24,3 +24,9 @@ job_register(
 def follow_benchmarks() -> int:
     """Move on listings whose benchmark ended without a signal; returns how many."""
     return len(listings_follow())
+
+
+@every(SWEEP_EVERY_S, queue=Queue.CONTROL)
+def hide_staged() -> int:
+    """Hide deployments that wait for approval and are shown; returns how many."""
+    return deployments_hide()

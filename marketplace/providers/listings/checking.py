@@ -120,7 +120,7 @@ def listing_stage(*, listing: Listing) -> Deployment:
     pool = _pool(row)
     deployment = row.deployment or Deployment(provider=row.provider)
     deployment.version, deployment.pool = version, pool
-    deployment.status = DeploymentStatus.PAUSED
+    deployment.status, deployment.published = DeploymentStatus.PAUSED, False
     deployment.upstream_model = row.upstream_model
     deployment.quantization = row.quantization
     deployment.supported_parameters = row.supported_parameters

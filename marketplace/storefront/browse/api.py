@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from marketplace.catalog.api import CatalogViewSet
 from marketplace.catalog.models import AIModel, ModelVersion, Offer, Task
 from marketplace.catalog.selectors import models_published
+from marketplace.catalog.visibility import versions_on_market
 from marketplace.storefront.browse.filters import (
     CONTEXT_MAX,
     MODALITIES,
@@ -161,6 +162,10 @@ class ModelPages(PageNumberPagination):
     max_page_size = 200
 
 
+def _versions() -> Any:
+    return Prefetch("versions", queryset=versions_on_market())
+
+
 class ModelViewSet(CatalogViewSet):
     """Published models, by their public names."""
 
@@ -172,7 +177,7 @@ class ModelViewSet(CatalogViewSet):
     filterset_fields = ["emulated"]
 
     def get_queryset(self) -> QuerySet[Any]:
-        return models_published().prefetch_related("versions")
+        return models_published().prefetch_related(_versions())
 
     @extend_schema(parameters=[ModelQuery])
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -184,7 +189,7 @@ class ModelViewSet(CatalogViewSet):
         filters = replace(filters_of(request.query_params), price_max=price_max)
         if not filters.sort and not filters.words:
             filters = replace(filters, sort="newest")
-        rows = self.filter_queryset(found(filters)[0].prefetch_related("versions"))
+        rows = self.filter_queryset(found(filters)[0].prefetch_related(_versions()))
         page = self.paginate_queryset(rows) or []
         return self.get_paginated_response(self._data(page, many=True))
 

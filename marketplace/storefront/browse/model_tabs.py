@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Prefetch
+
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.catalog.models import Deployment, Worker
 from marketplace.catalog.selectors import Priced, is_served_over, price_history
+from marketplace.catalog.visibility import on_market, versions_on_market
 from marketplace.storefront.browse.listing import Listing
 from marketplace.usage.models import DeploymentRollup, Span
 from marketplace.usage.rollups.deployments import (
@@ -173,10 +176,9 @@ def performance_tab(listing: Listing, query: Mapping[str, str], now: datetime) -
 
 def versions_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """Its versions, newest first, with the deployments that serve them."""
-    versions = listing.model.versions.order_by("-created_at", "-pk").prefetch_related(
-        "deployments__provider", "deployments__pool"
-    )
-    return {"versions": versions}
+    deployments = Deployment.objects.filter(on_market()).select_related("provider", "pool")
+    versions = versions_on_market().filter(model=listing.model).order_by("-created_at", "-pk")
+    return {"versions": versions.prefetch_related(Prefetch("deployments", queryset=deployments))}
 
 
 def activity_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
@@ -220,7 +222,9 @@ def _named(listing: Listing, measured: Mapping[int, Measured]) -> list[Deploymen
     """The model's deployments that are on sale or were called, the busiest first."""
     live = {priced.deployment.pk: priced.deployment for priced in listing.priced}
     gone = Deployment.objects.filter(
-        pk__in=[pk for pk in measured if pk not in live], version__model=listing.model
+        on_market(),
+        pk__in=[pk for pk in measured if pk not in live],
+        version__model=listing.model,
     ).select_related("provider", "pool", "version")
     known = [*live.values(), *gone]
     return sorted(

@@ -43,7 +43,8 @@ def names() -> list[str]:
 
 def regions() -> list[str]:
     """Where there are pools."""
-    rows = profiles_in_force().values_list("deployment__pool__region", flat=True)
+    live = profiles_in_force().filter(deployment__status=DeploymentStatus.LIVE)
+    rows = live.values_list("deployment__pool__region", flat=True)
     return sorted(set(rows.order_by("deployment_id")))
 
 

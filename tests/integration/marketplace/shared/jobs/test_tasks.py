@@ -59,6 +59,7 @@ def test_what_people_ask_for_is_no_part_of_control() -> None:
         "operations.status.look_at_parts",
         "predictions.abort",
         "providers.follow_benchmarks",
+        "providers.hide_staged",
         "routing.publish_what_came_due",
         "tuning.steer_canaries",
         "tuning.watch_stragglers",
