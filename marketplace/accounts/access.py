@@ -46,7 +46,9 @@ def organisations_allowing(request: Request, permission: Permission) -> QuerySet
         return seen if KEY_ROLE in GRANTS[permission] else seen.none()
     # One condition: the role must be that of the caller's own membership.
     return Organisation.objects.filter(
-        memberships__user=request.user.pk, memberships__role__in=GRANTS[permission]
+        memberships__user=request.user.pk,
+        memberships__role__in=GRANTS[permission],
+        closed_at=None,
     )
 
 

@@ -55,7 +55,7 @@ def key_found(key: str) -> ApiKey:
     digest = digest_key(key, settings.WAYPOST_KEY_PEPPER)
     keys = ApiKey.objects.select_related("organisation__billing_account")
     found = keys.filter(digest=digest).first()
-    if found is None or found.status != "active":
+    if found is None or found.status != "active" or found.organisation.closed_at is not None:
         raise AuthenticationFailed("This API key is unknown, expired or revoked.")
     return found
 

@@ -164,13 +164,17 @@ figures leave out their calls (``usage/sql/deployments.sql``)."""
 
 
 class Organisation(Masking, Guarded, RateLimited):
-    """The customer that pays. Everything private belongs to exactly one organisation."""
+    """The customer that pays. Everything private belongs to exactly one organisation.
+
+    One that was closed has neither members nor keys; what the books name of it stays.
+    """
 
     slug = models.SlugField(max_length=60, unique=True)
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(auto_now_add=True)
     keeps_responses = models.BooleanField(_("keep responses"), default=True, db_default=True)
     lists_apps = models.BooleanField(_("list apps"), default=True, db_default=True)
+    closed_at = models.DateTimeField(null=True, blank=True, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="organisations")
 
     class Meta:

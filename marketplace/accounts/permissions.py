@@ -30,6 +30,7 @@ class Permission(StrEnum):
     MEMBERS = "members"
     OWNERS = "owners"
     """Appoint and remove owners. Admins may not, or they could take an organisation over."""
+    CLOSE = "close"
     ORGANISATION = "organisation"
     """Rename it, and read its audit log."""
     OFFERINGS = "offerings"
@@ -48,6 +49,7 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.MONEY: _ADMINS | {Role.BILLING},
     Permission.MEMBERS: _ADMINS,
     Permission.OWNERS: _OWNER,
+    Permission.CLOSE: _OWNER,
     Permission.ORGANISATION: _ADMINS,
     Permission.OFFERINGS: _DEVELOPERS,
 }
@@ -60,6 +62,7 @@ WORDS: Mapping[Permission, str | Promise] = {
     Permission.MONEY: gettext_lazy("Pay, and set budgets and auto-recharge"),
     Permission.MEMBERS: gettext_lazy("Invite, change and remove members"),
     Permission.OWNERS: gettext_lazy("Add and remove owners"),
+    Permission.CLOSE: gettext_lazy("Close the organisation"),
     Permission.ORGANISATION: gettext_lazy("Rename it and read its audit log"),
     Permission.OFFERINGS: gettext_lazy("Publish, price and measure models"),
 }

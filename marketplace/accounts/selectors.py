@@ -9,10 +9,11 @@ from router.domain import keys
 
 
 def organisations_of(user: User | AnonymousUser) -> QuerySet[Organisation]:
-    """The organisations that a person belongs to, none for an anonymous one."""
+    """The open organisations that a person belongs to, none for an anonymous one."""
     if not isinstance(user, User):
         return Organisation.objects.none()
-    return Organisation.objects.filter(memberships__user=user).order_by("slug")
+    mine = Organisation.objects.filter(memberships__user=user, closed_at=None)
+    return mine.order_by("slug")
 
 
 def role_in(user: User | AnonymousUser, organisation: Organisation) -> Role | None:

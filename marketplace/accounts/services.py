@@ -124,7 +124,8 @@ def user_update(*, user: User, **changes: str) -> User:
 def user_delete(*, user: User) -> None:
     """Delete a person with memberships and budgets. Keys stay with their organisations.
 
-    Refused for the only owner of an organisation, and for a person whom the ledger names.
+    Refused for the only owner of an organisation, who closes it first, and for a person whom the
+    ledger names.
     """
     for membership in user.memberships.select_related("organisation"):
         member_remove(membership=membership)
@@ -164,7 +165,10 @@ def _owner_stays(*, organisation: Organisation, leaving: User | None) -> None:
         return
     if not owners.exclude(user=leaving).exists():
         raise ValidationError(
-            _("%(name)s keeps at least one owner: make somebody else its owner first.")
+            _(
+                "%(name)s keeps at least one owner: make somebody else its owner first, or close "
+                "it on its page."
+            )
             % {"name": organisation.name}
         )
 

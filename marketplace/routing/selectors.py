@@ -213,7 +213,11 @@ def _canaries(model_names: set[str]) -> tuple[wire.Canary, ...]:
 
 
 def _keys() -> tuple[wire.ApiKey, ...]:
-    rows = ApiKey.objects.filter(disabled_at=None, organisation__billing_account__isnull=False)
+    rows = ApiKey.objects.filter(
+        disabled_at=None,
+        organisation__closed_at=None,
+        organisation__billing_account__isnull=False,
+    )
     return tuple(
         wire.ApiKey(
             id=row.pk,

@@ -335,6 +335,7 @@ def organisation_page(
         "masks": [(mask, mask in organisation.masks) for mask in Mask],
         "may_change": allowed[Permission.MEMBERS],
         "may_rename": allowed[Permission.ORGANISATION],
+        "may_close": allowed[Permission.CLOSE],
     }
     code = 422 if error else status
     return render(request, "accounts/organisation.html", context, status=code)

@@ -15,6 +15,7 @@ from marketplace.billing.credit import api as credit
 from marketplace.billing.invoices import api as invoices
 from marketplace.billing.payments import api as payments
 from marketplace.catalog import api as catalog
+from marketplace.closing import api as closing
 from marketplace.config.errors.unknown_path import UnknownPathView
 from marketplace.endpoints import api as endpoints
 from marketplace.keys import api as keys
@@ -87,6 +88,9 @@ router.register("audit-log", audit.AuditLogViewSet, basename="audit-log")
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("v1/session-token", accounts.SessionTokenView.as_view(), name="session-token"),
+    path(
+        "v1/organisations/<slug:slug>/close", closing.CloseView.as_view(), name="close-organisation"
+    ),
     path("v1/auth/token", exchange.token, name="key-token"),
     path("v1/auth/keys", exchange.keys, name="key-exchange"),
     # In a namespace, as pages have URLs with the same names.

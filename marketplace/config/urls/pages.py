@@ -14,6 +14,7 @@ from marketplace.billing.credit import pages as credit
 from marketplace.billing.invoices import pages as invoices
 from marketplace.billing.payments import pages as payments
 from marketplace.billing.payments.stripe.webhook import stripe_webhook
+from marketplace.closing import pages as closing
 from marketplace.config.search import pages as search
 from marketplace.dead_letters import pages as dead_letters
 from marketplace.endpoints import pages as endpoints
@@ -250,6 +251,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("welcome", organisations.welcome, name="welcome"),
     path("invitations/<str:token>", organisations.invitation, name="invitation"),
     path("organisation", organisations.organisation, name="organisation"),
+    path("organisation/close", closing.close, name="organisation-close"),
     path("organisation/rename", organisations.rename, name="organisation-rename"),
     path("organisation/responses", organisations.responses, name="organisation-responses"),
     path("organisation/apps", organisations.apps, name="organisation-apps"),

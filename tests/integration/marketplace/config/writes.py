@@ -48,6 +48,7 @@ class Write:
 P = Permission
 PAGES = [
     Write("post", "/organisation/rename", P.ORGANISATION, {"name": "New"}, "organisation-rename"),
+    Write("post", "/organisation/close", P.CLOSE, {"name": "x"}, "organisation-close"),
     Write("post", "/organisation/responses", P.ORGANISATION, {}, "organisation-responses"),
     Write("post", "/organisation/apps", P.ORGANISATION, {}, "organisation-apps"),
     Write("post", "/organisation/masks", P.ORGANISATION, {}, "organisation-masks"),
