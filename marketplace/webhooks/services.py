@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, F, Func, IntegerField, Q, Sum, Window
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -36,6 +37,8 @@ DELIVER = "webhooks.deliver"
 BODY_BYTES_MAX = 1024 * 1024
 WAITING_MAX = 10_000
 """Deliveries of an organisation that may wait at a time; what comes beyond it is not sent."""
+BODY_BYTES = Func(F("body"), function="octet_length", output_field=IntegerField())
+"""Its stored length, for which PostgreSQL does not read it."""
 OVERLAP_MAX = timedelta(days=30)
 SECRET_PREFIX = "whsec_"  # noqa: S105 - it only begins one
 SECRET_BYTES = 32
@@ -56,7 +59,8 @@ def webhook_send(
 
     ``payload`` is the body, as JSON. ``event_id`` becomes the ``webhook-id``: an event is told to a
     URL once, however often it is sent. What cannot be sent (a disabled endpoint, a body beyond
-    `BODY_BYTES_MAX`, more than `WAITING_MAX` that wait) is in the log, which says why.
+    `BODY_BYTES_MAX`, more than `WAITING_MAX` or ``WAYPOST_WEBHOOK_BYTES_MAX`` that wait) is in the
+    log, which says why.
     ``ValueError`` for an id that no header can carry.
     """
     if not _EVENT_ID.fullmatch(event_id):
@@ -80,19 +84,43 @@ def _beginning(organisation_id: int, url: str, body: str) -> dict[str, Any]:
     now = timezone.now()
     if DisabledEndpoint.objects.filter(organisation_id=organisation_id, url=url).exists():
         return {"state": DeliveryState.DISABLED, "ended_at": now}
-    error = ""
     if len(body) > BODY_BYTES_MAX:
-        error = f"The event has {len(body)} bytes, and at most {BODY_BYTES_MAX} are sent."
-    else:
-        waiting = Delivery.objects.filter(
-            organisation_id=organisation_id, state=DeliveryState.WAITING
-        )
-        if waiting[: WAITING_MAX + 1].count() >= WAITING_MAX:
-            error = f"{WAITING_MAX} deliveries of the organisation wait already."
-    if error:
-        kept = body if len(body) <= BODY_BYTES_MAX else ""
-        return {"state": DeliveryState.FAILED, "error": error, "ended_at": now, "body": kept}
+        return _unsent(f"The event has {len(body)} bytes, and at most {BODY_BYTES_MAX} are sent.")
+    waiting = Delivery.objects.filter(organisation_id=organisation_id, state=DeliveryState.WAITING)
+    there = waiting.aggregate(count=Count("pk"), bytes=Sum(BODY_BYTES, default=0))
+    if there["count"] >= WAITING_MAX:
+        return _unsent(f"{WAITING_MAX} deliveries of the organisation wait already.", body)
+    most = settings.WAYPOST_WEBHOOK_BYTES_MAX
+    if there["bytes"] + len(body) > most:
+        return _unsent(f"{there['bytes']} bytes of the organisation wait, of at most {most}.")
     return {"due_at": now}
+
+
+def _unsent(error: str, kept: str = "") -> dict[str, Any]:
+    return {"state": DeliveryState.FAILED, "error": error, "ended_at": timezone.now(), "body": kept}
+
+
+def contents_forget(at_once: int) -> int:
+    """Empty the oldest deliveries that ended, of organisations whose contents are too many bytes.
+
+    Of each organisation ``WAYPOST_WEBHOOK_BYTES_MAX`` stay: what waits, and the newest of the log.
+    At most ``at_once`` of each are emptied; returns how many were.
+    """
+    most = settings.WAYPOST_WEBHOOK_BYTES_MAX
+    held = Delivery.objects.order_by().values("organisation").annotate(bytes=Sum(BODY_BYTES))
+    emptied = 0
+    for organisation_id in held.filter(bytes__gt=most).values_list("organisation", flat=True):
+        rows = Delivery.objects.filter(organisation=organisation_id)
+        waiting = rows.filter(state=DeliveryState.WAITING)
+        room = most - waiting.aggregate(bytes=Sum(BODY_BYTES, default=0))["bytes"]
+        ended = rows.exclude(state=DeliveryState.WAITING).exclude(body="")
+        since = Window(Sum(BODY_BYTES), order_by=F("pk").desc())
+        old = ended.annotate(since=since).filter(since__gt=room).order_by("pk")
+        # One that is sent again meanwhile keeps its content.
+        emptied += ended.filter(pk__in=list(old.values_list("pk", flat=True)[:at_once])).update(
+            body=""
+        )
+    return emptied
 
 
 @transaction.atomic
@@ -103,7 +131,7 @@ def delivery_resend(*, delivery: Delivery) -> Delivery:
     """
     row = Delivery.objects.select_for_update().get(pk=delivery.pk)
     if not row.body:
-        raise ValidationError(_("The content was too large to keep."))
+        raise ValidationError(_("Its content is not kept: there was too much of it."))
     row.state, row.tries, row.error = DeliveryState.WAITING, 0, ""
     row.due_at, row.ended_at = timezone.now(), None
     row.save(update_fields=["state", "tries", "error", "due_at", "ended_at"])

@@ -8,6 +8,7 @@ from marketplace.shared.jobs.periodic import Priority, Queue, every
 from marketplace.shared.sweeping import swept
 from marketplace.webhooks import delivering
 from marketplace.webhooks.models import Delivery, DeliveryState
+from marketplace.webhooks.services import contents_forget
 
 KEPT_FOR = timedelta(days=30)
 FORGOTTEN_AT_ONCE = 5_000
@@ -17,6 +18,12 @@ FORGOTTEN_AT_ONCE = 5_000
 def deliver() -> int:
     """Make the attempts that are due; a message asks for it sooner. Returns how many."""
     return delivering.deliver()
+
+
+@every(300.0, queue=Queue.WORK, priority=Priority.LAST)
+def forget_contents() -> int:
+    """Empty old deliveries of organisations that keep too many bytes; returns how many."""
+    return swept(lambda: contents_forget(FORGOTTEN_AT_ONCE))
 
 
 @every(3600.0, queue=Queue.WORK, priority=Priority.LAST)
