@@ -417,12 +417,14 @@ if _BEHIND_TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # --- Management API --------------------------------------------------------------------------
+WAYPOST_API_WRITES_PER_MINUTE = _positive("WAYPOST_API_WRITES_PER_MINUTE", 600)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "marketplace.accounts.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["marketplace.accounts.throttling.WritesThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["marketplace.config.parsing.KeptJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "marketplace.shared.paging.NewestFirst",

@@ -18,6 +18,7 @@ class JobsView(APIView):
     """
 
     authentication_classes = [CallerAuthentication]
+    throttle_classes = []
     schema = None
 
     @property
