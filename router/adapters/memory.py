@@ -62,6 +62,7 @@ class _KeptKey(Struct, frozen=True, gc=False):
     token: str
     expires_s: float
     answer: KeptAnswer | None = None
+    is_ended: bool = False
 
 
 class MemoryIdempotencyStore:
@@ -75,7 +76,8 @@ class MemoryIdempotencyStore:
         now_s = self._clock()
         self._rows = {k: row for k, row in self._rows.items() if row.expires_s > now_s}
         row = self._rows.get((claimant.scope, claimant.key))
-        if row is None or self._running(claimant) is not None:
+        own = self._running(claimant)
+        if row is None or (own is not None and not own.is_ended):
             self._rows[claimant.scope, claimant.key] = _KeptKey(
                 fingerprint, claimant.token, now_s + ttl_s
             )
@@ -95,6 +97,17 @@ class MemoryIdempotencyStore:
     async def forget(self, claimant: Claimant) -> None:
         if self._running(claimant) is not None:
             del self._rows[claimant.scope, claimant.key]
+
+    async def end(self, scope: str, key: str) -> bool:
+        row = self._rows.get((scope, key))
+        if row is None or row.answer is not None or row.expires_s <= self._clock():
+            return False
+        self._rows[scope, key] = structs.replace(row, is_ended=True)
+        return True
+
+    async def is_ended(self, claimant: Claimant) -> bool:
+        row = self._running(claimant)
+        return row is not None and row.is_ended
 
     def _running(self, claimant: Claimant) -> _KeptKey | None:
         """The entry of a call that still has its key and no answer."""

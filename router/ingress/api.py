@@ -159,8 +159,12 @@ class API:
         return error.status, headers, speaker_of(exchange.path).error(error)
 
     async def drain(self, timeout_s: float) -> None:
-        """See :meth:`Operations.drain`."""
-        await self._operations.drain(timeout_s)
+        """See :meth:`Operations.drain`. Calls that are ended elsewhere meanwhile end here."""
+        watching = asyncio.ensure_future(self._idempotency.watch())
+        try:
+            await self._operations.drain(timeout_s)
+        finally:
+            watching.cancel()
         self._gateway.stopping = True
 
     async def _handle(self, exchange: Exchange, request_id: str, now_ms: int) -> None:
@@ -277,6 +281,8 @@ class API:
         ended = self._idempotency.cancel(exchange, grant)
         if not ended and self._forwarder is not None:
             ended = ENDED in await self._forwarder.told(exchange)
+        # One that drains may serve it still, and answers no other router.
+        ended = ended or await self._idempotency.cancel_anywhere(exchange, grant)
         await exchange.answer(200, JSON, ENDED if ended else NOT_ENDED)
 
     def _running(

@@ -8,6 +8,7 @@ client left, and its answer is kept as usual. Such a client ends a call by sayin
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
@@ -45,6 +46,8 @@ END_S = 1.0
 
 Also the pause between tries to keep it while the store is away.
 """
+WATCH_S = 1.0
+"""How often a router that drains looks whether its calls were asked to end."""
 ENDINGS_MAX = 64
 """The most answers that wait to be kept."""
 ABANDONED_MAX = 256
@@ -119,7 +122,7 @@ class Idempotency:
         self._limits = limits
         self._ending: set[asyncio.Future[None]] = set()
         self._abandoned: set[asyncio.Future[None]] = set()
-        self._running: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._running: dict[tuple[str, str], tuple[asyncio.Future[None], Claimant]] = {}
         self._lingering: set[asyncio.Future[None]] = set()
 
     async def once(
@@ -149,7 +152,7 @@ class Idempotency:
             return await exchange.answer(answer.status, [*answer.headers, REPLAYED], answer.body)
         recording = Recording(exchange, self._limits.idempotent_bytes_max)
         running = asyncio.ensure_future(run(recording))
-        self._running[claimant.scope, claimant.key] = running
+        self._running[claimant.scope, claimant.key] = running, claimant
         serving = self._serving(running, claimant, fingerprint, recording)
         if not linger_s:
             return await serving
@@ -167,7 +170,29 @@ class Idempotency:
     def cancel(self, exchange: Exchange, grant: Grant) -> bool:
         """End the call that runs here under the key of this request; False if there is none."""
         running = self._running.get((_scope(grant), _key(exchange)))
-        return running is not None and running.cancel()
+        return running is not None and running[0].cancel()
+
+    async def cancel_anywhere(self, exchange: Exchange, grant: Grant) -> bool:
+        """Ask the call under the key to end by way of the store; False if none runs.
+
+        Its router may not be reachable: one that drains looks, the others do as they renew it.
+        """
+        try:
+            return await self._store.end(_scope(grant), _key(exchange))
+        except LedgerUnavailable:
+            return False
+
+    async def watch(self) -> None:
+        """End the calls here that were asked to end, until this is cancelled.
+
+        For a router that drains: no other can reach it any more.
+        """
+        while True:
+            for running, claimant in list(self._running.values()):
+                with contextlib.suppress(LedgerUnavailable):
+                    if await self._store.is_ended(claimant):
+                        running.cancel()
+            await asyncio.sleep(WATCH_S)
 
     async def _claim(self, claimant: Claimant, fingerprint: str) -> Claim:
         """Take the key, or see who has it.

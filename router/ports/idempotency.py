@@ -57,3 +57,14 @@ class IdempotencyStore(Protocol):
     async def forget(self, claimant: Claimant) -> None:
         """The call has no answer, so another may run. Does nothing if the call has lost its key."""
         ...
+
+    async def end(self, scope: str, key: str) -> bool:
+        """Ask the call that runs under the key to end, wherever it is; False if there is none.
+
+        It keeps its key until then, and is not renewed.
+        """
+        ...
+
+    async def is_ended(self, claimant: Claimant) -> bool:
+        """Whether the call was asked to end."""
+        ...

@@ -6,6 +6,9 @@ from router.adapters.postgres.pool import Pool, fetch
 from router.domain.errors import LedgerUnavailable
 from router.ports.idempotency import Claim, Claimant, ClaimState, KeptAnswer
 
+ENDED = "\nended"
+"""The end of a token whose call was asked to end: it is not renewed then."""
+
 
 class PostgresIdempotencyStore:
     """Answers that every router of the installation can give again.
@@ -53,7 +56,7 @@ class PostgresIdempotencyStore:
             self._pool,
             "UPDATE routing_idempotency SET status = %s, headers = %s::jsonb, body = %s, "
             "expires_at = now() + make_interval(secs => %s) WHERE scope = %s AND key = %s "
-            "AND token = %s AND status IS NULL RETURNING 1",
+            "AND token = ANY(%s) AND status IS NULL RETURNING 1",
             (
                 answer.status,
                 msgspec.json.encode(answer.headers).decode(),
@@ -61,17 +64,41 @@ class PostgresIdempotencyStore:
                 ttl_s,
                 claimant.scope,
                 claimant.key,
-                self._token(claimant),
+                self._tokens(claimant),
             ),
         )
 
     async def forget(self, claimant: Claimant) -> None:
         await fetch(
             self._pool,
-            "DELETE FROM routing_idempotency WHERE scope = %s AND key = %s AND token = %s "
+            "DELETE FROM routing_idempotency WHERE scope = %s AND key = %s AND token = ANY(%s) "
             "AND status IS NULL RETURNING 1",
-            (claimant.scope, claimant.key, self._token(claimant)),
+            (claimant.scope, claimant.key, self._tokens(claimant)),
         )
+
+    async def end(self, scope: str, key: str) -> bool:
+        row = await fetch(
+            self._pool,
+            "UPDATE routing_idempotency SET token = "
+            "CASE WHEN right(token, length(%s)) = %s THEN token ELSE token || %s END "
+            "WHERE scope = %s AND key = %s AND status IS NULL AND expires_at > now() RETURNING 1",
+            (ENDED, ENDED, ENDED, scope, key),
+        )
+        return row is not None
+
+    async def is_ended(self, claimant: Claimant) -> bool:
+        row = await fetch(
+            self._pool,
+            "SELECT 1 FROM routing_idempotency "
+            "WHERE scope = %s AND key = %s AND token = %s AND status IS NULL",
+            (claimant.scope, claimant.key, self._token(claimant) + ENDED),
+        )
+        return row is not None
 
     def _token(self, claimant: Claimant) -> str:
         return self._life + claimant.token
+
+    def _tokens(self, claimant: Claimant) -> list[str]:
+        """Its token, and what is there once it was asked to end."""
+        token = self._token(claimant)
+        return [token, token + ENDED]

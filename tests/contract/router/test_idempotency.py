@@ -120,6 +120,36 @@ async def test_claims_and_answers_expire(store: IdempotencyStore, key: str) -> N
     assert await store.claim(claimant(key), "h", DAY_S) == Claim(ClaimState.NEW)
 
 
+async def test_a_call_that_was_asked_to_end_keeps_its_key_until_it_has(
+    store: IdempotencyStore, key: str
+) -> None:
+    me = claimant(key)
+    assert not await store.end("1", key), "nothing runs"
+    await store.claim(me, "f", DAY_S)
+    assert not await store.is_ended(me)
+    assert not await store.end("2", key), "it is another's"
+    assert await store.end("1", key)
+    assert await store.end("1", key)
+    assert await store.is_ended(me)
+    assert not await store.is_ended(claimant(key))
+    assert (await store.claim(me, "f", DAY_S)).state is ClaimState.RUNNING, "it is not renewed"
+    assert (await store.claim(claimant(key), "f", DAY_S)).state is ClaimState.RUNNING
+    await store.forget(me)
+    assert not await store.end("1", key)
+    assert await store.claim(claimant(key), "g", DAY_S) == Claim(ClaimState.NEW)
+
+
+async def test_a_call_that_was_done_before_it_ended_keeps_its_answer(
+    store: IdempotencyStore, key: str
+) -> None:
+    me = claimant(key)
+    await store.claim(me, "f", DAY_S)
+    await store.end("1", key)
+    await store.keep(me, ANSWER, DAY_S)
+    assert await store.claim(claimant(key), "f", DAY_S) == Claim(ClaimState.DONE, ANSWER)
+    assert not await store.end("1", key)
+
+
 async def test_of_many_at_once_one_runs(store: IdempotencyStore, key: str) -> None:
     claims = await asyncio.gather(*(store.claim(claimant(key), "f", DAY_S) for _ in range(8)))
     assert [claim.state for claim in claims].count(ClaimState.NEW) == 1

@@ -25,6 +25,7 @@ from router.ingress.operations.operations import Operations
 from router.ingress.proxy.forward import Forwarder
 from router.ingress.proxy.pass_through import PassThrough
 from router.pipeline.fleet.engine_polls import EnginePolls
+from router.ports.idempotency import IdempotencyStore
 from router.ports.upstream import UpstreamFailed
 from router.settings import Limits
 from tests.patience import PATIENCE_S
@@ -76,12 +77,13 @@ def api_of(
     operations: Operations,
     forwarder: Forwarder | None = None,
     jobs: PassThrough | None = None,
+    answers: IdempotencyStore | None = None,
 ) -> API:
     return API(
         line.gateway,
         operations,
         Account(line.gateway, line.recent, line.ledger, forwarder),
-        Idempotency(MemoryIdempotencyStore(time.monotonic), limits),
+        Idempotency(answers or MemoryIdempotencyStore(time.monotonic), limits),
         Turns(line.gateway, MemoryResponseStore(time.monotonic), limits, jobs),
         line.histories,
         limits=limits,
