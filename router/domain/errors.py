@@ -198,6 +198,12 @@ class QueueFull(CallError):
     status = 429
 
 
+class OwnEndpointFull(QueueFull):
+    """The organisation's own endpoint has no room: it says so, or all its places are taken."""
+
+    code = "own_endpoint_full"
+
+
 class RateLimited(CallError):
     """A limit of the key or its organisation is used up."""
 
@@ -224,6 +230,12 @@ class NothingEligible(CallError):
 
     code = "no_eligible_worker"
     status = 503
+
+
+class OwnEndpointAway(NothingEligible):
+    """No server of the organisation's own endpoint takes calls now."""
+
+    code = "own_endpoint_away"
 
 
 class GuardrailFailed(CallError):

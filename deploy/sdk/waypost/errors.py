@@ -247,6 +247,10 @@ class QueueFull(Limited):
     code = "queue_full"
 
 
+class OwnEndpointFull(QueueFull):
+    code = "own_endpoint_full"
+
+
 class InternalError(ServiceFailed):
     code = "internal_error"
 
@@ -265,6 +269,10 @@ class HoldUsedUp(ServiceFailed):
 
 class NothingEligible(ServiceFailed):
     code = "no_eligible_worker"
+
+
+class OwnEndpointAway(NothingEligible):
+    code = "own_endpoint_away"
 
 
 class RouterBusy(ServiceFailed):

@@ -43,7 +43,7 @@ STREAM_TRIES = 3
 """How often a stream that breaks off is asked for again, with the same Idempotency-Key."""
 AGAIN = frozenset(
     {"ledger_unavailable", "no_eligible_worker", "not_ready", "queue_full", "rate_limited"}
-    | {"router_busy", "worker_failed"}
+    | {"own_endpoint_away", "own_endpoint_full", "router_busy", "worker_failed"}
 )
 """Errors of a stream that waited, after which it is asked for again until its deadline."""
 AGAIN_S = 2.0

@@ -142,7 +142,9 @@ class RouterCollector(Collector):
 
     def _scheduled(self) -> Iterator[Metric]:
         counts = self._dispatcher.counts
-        yield _gauge("waiting_calls", "Calls that wait for a worker", self._gateway.waiting)
+        waiting = self._gateway.waiting_by_model.items()
+        market = sum(count for model, count in waiting if not _is_own(model))
+        yield _gauge("waiting_calls", "Calls that wait for a worker of the market", market)
         for name, text, count in (
             ("hedges", "Second attempts sent beside late ones", counts[Hedge]),
             ("probes", "Probes sent to workers", counts[Probe]),

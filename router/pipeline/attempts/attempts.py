@@ -14,6 +14,7 @@ from router.domain.catalog import OWN
 from router.domain.errors import (
     NothingEligible,
     OwnEndpointFailed,
+    OwnEndpointFull,
     QueueFull,
     RequestFailed,
     WorkerFailed,
@@ -152,6 +153,13 @@ class Attempts:
         )
         try:
             dispatch = await self.dispatcher.place(ticket, trace.waits)
+        except QueueFull as error:
+            if not is_own(plan):
+                raise
+            raise OwnEndpointFull(
+                f"your organisation's endpoint {plan.request.model!r} has no room: {error.message}",
+                retry_after_s=error.retry_after_s,
+            ) from error
         except NothingEligible as error:
             if not is_own(plan):
                 raise
@@ -188,9 +196,15 @@ class Attempts:
                     self.lost(attempt, trace, error)
         if ending_of(error).is_retried and self._may_retry(plan, trace, excluded):
             return excluded
-        if error.is_answer and error.is_fault:
+        if error.is_answer and error.is_fault and not is_own(plan):
             self._check_request(error, plan, trace)
         tries = len(trace.attempts)
+        if error.reason == "http_429" and is_own(plan):
+            raise OwnEndpointFull(
+                f"your organisation's endpoint {plan.request.model!r} says that it is full, try "
+                "again",
+                retry_after_s=error.retry_after_s or 1,
+            ) from error
         if error.reason == "http_429":
             raise QueueFull(
                 "every worker of this model says that it is full, try again",

@@ -15,6 +15,7 @@ from router.domain.errors import (
     CallError,
     ModelUnknown,
     NothingEligible,
+    OwnEndpointAway,
     RequestInvalid,
 )
 from router.domain.money import NANO_MAX, format_usd
@@ -307,6 +308,12 @@ def _nothing_eligible(route: Route, request: InferenceRequest, found: Eligibilit
             f"no provider of {route.model.name!r} fits the request's provider wishes; "
             f"loosen {', '.join(named)}",
             param="provider",
+        )
+    if route.model.own is not None:
+        return OwnEndpointAway(
+            f"no server of your organisation's endpoint {route.model.name!r} takes calls now, try "
+            "again",
+            retry_after_s=RETRY_AFTER_S,
         )
     return NothingEligible(
         f"no worker of {route.model.name!r} is available now, try again",

@@ -51,7 +51,7 @@ async def test_hosts_that_drain_or_are_down_leave_the_call_to_the_market() -> No
         async with calling(line) as client:
             alone = await client.post(CHAT, headers=bearer(KEY), json=asking(MINE))
             assert alone.status_code == 503
-            assert "is available now" in alone.json()["error"]["message"]
+            assert "takes calls now" in alone.json()["error"]["message"]
             spilt = await client.post(CHAT, headers=bearer(KEY), json=asking("a/m"))
             assert spilt.status_code == 200
         assert not [name for name in line.upstream.called if name.startswith("~")]

@@ -1,9 +1,11 @@
 """Models that an organisation has alone: its own calls go there, and nobody else learns of them."""
 
+import asyncio
 from itertools import product
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from router.domain.catalog import ApiKey, Deployment, Endpoint, Model, Own, Pool, Worker
 from router.domain.keys import digest_key
@@ -11,6 +13,7 @@ from router.domain.pricing import Price
 from router.domain.protocols import OWN_OPENAI
 from router.domain.request import MaxPrice
 from router.ports.upstream import Answer, UpstreamFailed
+from tests.patience import PATIENCE_S
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.ingress.two_routers import owned_elsewhere
 from tests.unit.router.pipeline.line import (
@@ -18,9 +21,11 @@ from tests.unit.router.pipeline.line import (
     COST_NANO,
     KEY,
     PEPPER,
+    QUEUE_MAX,
     USED,
     FakeUpstream,
     Line,
+    in_time,
     snapshot,
 )
 
@@ -67,8 +72,9 @@ def asking(model: str, **more: object) -> dict[str, object]:
     return {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8} | more
 
 
+PATH = "/v1/chat/completions"
 POSTS = {
-    "/v1/chat/completions": asking,
+    PATH: asking,
     "/v1/completions": lambda model: {"model": model, "prompt": "hi", "max_tokens": 8},
     "/v1/embeddings": lambda model: {"model": model, "input": "hi"},
     "/v1/messages": asking,
@@ -204,6 +210,64 @@ async def test_a_refused_key_is_named_and_the_market_takes_over() -> None:
         for id_, state in line.scheduler.fleet.workers.items()
     }
     assert not any(failures for id_, failures in blamed.items() if id_ != "~9")
+
+
+def full(endpoint: Endpoint) -> Answer | Exception:
+    return UpstreamFailed("http_429") if endpoint.worker.id == "~9" else works(endpoint)
+
+
+def one_place() -> Line:
+    """An own endpoint of one slot, whose answers never begin."""
+    upstream = FakeUpstream(lambda _: [asyncio.Event()])
+    made = with_own(Own(1, stands_for="", spills=False))
+    workers = [structs.replace(w, slots=1) if w.id == "~9" else w for w in made.workers]
+    return Line(upstream, catalog=structs.replace(made, workers=tuple(workers)))
+
+
+async def test_one_that_is_full_is_counted_by_a_name_that_pages_nobody() -> None:
+    line = Line(FakeUpstream(full), catalog=with_own())
+    async with calling(line) as client:
+        alone = await client.post("/v1/chat/completions", headers=bearer(KEY), json=asking(MINE))
+        spilt = await client.post("/v1/chat/completions", headers=bearer(KEY), json=asking("a/m"))
+        told = await client.get("/metrics", headers=bearer(ADMIN_TOKEN))
+    assert (alone.status_code, alone.json()["error"]["code"]) == (429, "own_endpoint_full")
+    assert "'~acme/m' says that it is full" in alone.json()["error"]["message"]
+    assert int(alone.headers["retry-after"]) >= 1
+    assert spilt.status_code == 200
+    assert 'errors_total{code="own_endpoint_full"} 1.0' in told.text
+    assert 'code="queue_full"' not in told.text
+
+
+async def test_calls_that_wait_for_one_are_its_own() -> None:
+    """In what operators are paged by: calls that wait, and those that find its queue full."""
+    line = one_place()
+    body = asking(MINE, stream=True)
+    async with calling(line) as client, asyncio.timeout(PATIENCE_S):
+        calls = [
+            asyncio.ensure_future(client.post(PATH, headers=bearer(KEY), json=body))
+            for _ in range(QUEUE_MAX + 4)
+        ]
+        done, running = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        await in_time(lambda: line.gateway.waiting > 0)
+        told = await client.get("/metrics", headers=bearer(ADMIN_TOKEN))
+        assert line.gateway.waiting > 0
+        for call in running:
+            call.cancel()
+        await asyncio.wait(calls)
+    refused = done.pop().result()
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "own_endpoint_full")
+    assert "has no room" in refused.json()["error"]["message"]
+    assert 'code="queue_full"' not in told.text
+    assert "waypost_router_waiting_calls 0.0" in told.text
+
+
+async def test_one_without_a_server_is_counted_by_its_own_name() -> None:
+    made = with_own(Own(1, stands_for="", spills=False))
+    workers = [structs.replace(w, healthy=w.id != "~9") for w in made.workers]
+    line = Line(FakeUpstream(works), catalog=structs.replace(made, workers=tuple(workers)))
+    async with calling(line) as client:
+        answer = await client.post("/v1/chat/completions", headers=bearer(KEY), json=asking(MINE))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "own_endpoint_away")
 
 
 @pytest.mark.parametrize(
