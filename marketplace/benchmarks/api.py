@@ -44,6 +44,7 @@ class BenchmarkSerializer(serializers.ModelSerializer[Benchmark]):
     )
 
     settings = serializers.DictField(required=False)
+    seconds_left = serializers.IntegerField(read_only=True, allow_null=True)
 
     class Meta:
         model = Benchmark

@@ -15,6 +15,8 @@ register = template.Library()
 SIGNIFICANT_DIGITS = 3
 MILLISECONDS_PER_SECOND = 1000
 GREW_MANY_TIMES = 10
+SECONDS_PER_MINUTE = 60
+TOLD_IN_MINUTES_S = 90
 
 
 @register.filter
@@ -65,6 +67,16 @@ def duration(milliseconds: float | None, zero: str = "–") -> str:
         }
     decimals = 1 if milliseconds < 10 else 0
     return _("%(milliseconds)s ms") % {"milliseconds": number_text(milliseconds, decimals)}
+
+
+@register.filter
+def time_left(seconds: int | None) -> str:
+    """How much longer something takes, as nearly as people care; "" if nobody can say."""
+    if seconds is None:
+        return ""
+    if seconds < TOLD_IN_MINUTES_S:
+        return _("about %(n)s s left") % {"n": number_text(seconds, 0)}
+    return _("about %(n)s min left") % {"n": number_text(seconds / SECONDS_PER_MINUTE, 0)}
 
 
 @register.filter

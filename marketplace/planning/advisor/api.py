@@ -25,6 +25,7 @@ class AdviceSerializer(serializers.ModelSerializer[Advice]):
 
     organisation: Any = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     state = serializers.ChoiceField(AdviceState.choices, source="check_state", read_only=True)
+    seconds_left = serializers.IntegerField(read_only=True, allow_null=True)
 
     class Meta:
         model = Advice
@@ -33,6 +34,8 @@ class AdviceSerializer(serializers.ModelSerializer[Advice]):
             "organisation",
             "model",
             "state",
+            "progress",
+            "seconds_left",
             "stage",
             "runs",
             "error",

@@ -25,6 +25,7 @@ class WhatIfSerializer(serializers.ModelSerializer[WhatIf]):
     question = QuestionField()
     answer = serializers.JSONField(read_only=True)
     model = serializers.CharField(source="model.name", read_only=True)
+    seconds_left = serializers.IntegerField(read_only=True, allow_null=True)
     asked_by = serializers.CharField(source="asked_by.email", read_only=True, default=None)
 
     class Meta:
@@ -35,6 +36,7 @@ class WhatIfSerializer(serializers.ModelSerializer[WhatIf]):
             "question",
             "state",
             "progress",
+            "seconds_left",
             "error",
             "answer",
             "asked_by",

@@ -1,10 +1,12 @@
 """The columns and states that every kind of job has. Its table is its feature's own."""
 
 from datetime import datetime
+from math import ceil
 from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.shared.jobs.periodic import Queue
@@ -70,3 +72,10 @@ class Job(models.Model):
         if self.state != JobState.RUNNING or self.started_at is None or not self.progress:
             return None
         return self.started_at + (now - self.started_at) / self.progress
+
+    @property
+    def seconds_left(self) -> int | None:
+        """The same as whole seconds from now, at least one."""
+        now = timezone.now()
+        ends_at = self.ends_at(now)
+        return None if ends_at is None else max(ceil((ends_at - now).total_seconds()), 1)

@@ -15,6 +15,7 @@ from marketplace.catalog.templatetags.units import (
     percent_of,
     share,
     significant,
+    time_left,
     unit_prices,
     usd,
 )
@@ -119,3 +120,13 @@ def test_money_has_its_thousands_apart_in_the_readers_notation() -> None:
     with translation.override("pt-br"):
         assert usd(1_234_500_000_000) == usd_text(1_234_500_000_000, 2) == "$1.234,50"
         assert dollars(-1_234_567.5) == "−$1.234.567,50"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, ""), (1, "about 1 s left"), (89, "about 89 s left"), (200, "about 3 min left")],
+)
+def test_how_long_something_takes_is_told_as_nearly_as_people_care(
+    seconds: int | None, shown: str
+) -> None:
+    assert time_left(seconds) == shown

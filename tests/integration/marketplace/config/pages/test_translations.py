@@ -61,3 +61,22 @@ def test_every_string_of_the_code_is_translated() -> None:
         if isinstance(argument, ast.Constant) and argument.value not in known
     ]
     assert missing == []
+
+
+def test_no_translation_is_of_a_text_that_is_gone() -> None:
+    base = Path(django_settings.BASE_DIR)
+    said = {
+        node.value
+        for folder in ("marketplace", "router", "workers")
+        for path in (base / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    said |= {
+        string.replace("\\'", "'").replace("\\n", "\n").replace('\\"', '"')
+        for template in TEMPLATES.rglob("*.*")
+        for _, string in re.findall(
+            r"""u?(['"])((?:(?!\1)(?:\\.|.))*)\1""", templatize(template.read_text())
+        )
+    }
+    assert sorted(translated() - said - {""}) == []

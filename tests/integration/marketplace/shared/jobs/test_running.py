@@ -109,6 +109,10 @@ def test_a_job_says_when_it_ends(shop: Shop) -> None:
     assert job.ends_at(now) is None
     job.progress = 0.25
     assert job.ends_at(now) == now + timedelta(seconds=90)
+    assert job.seconds_left is not None
+    assert job.seconds_left >= 90
+    job.state = JobState.CANCELLED
+    assert job.seconds_left is None
 
 
 @pytest.mark.parametrize(
