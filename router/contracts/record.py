@@ -201,8 +201,3 @@ def encode_records(records: Sequence[UsageRecord]) -> bytes:
 def decode_record(body: bytes | str) -> UsageRecord:
     """Parse a journalled record; raises ``ValueError`` for anything else."""
     return _decoder.decode(body)
-
-
-def record_as_builtins(record: UsageRecord) -> dict[str, Any]:
-    """Plain dicts and lists, for callers that turn it into JSON themselves."""
-    return msgspec.to_builtins(record, enc_hook=_listed)

@@ -1,6 +1,5 @@
 """A backup comes back as it was, and routers settle what came after it from their journals."""
 
-import json
 import os
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from marketplace.operations.backups.archive import (
     backup_restore,
     manifest_read,
 )
-from router.contracts.record import UsageRecord, record_as_builtins
+from router.contracts.record import UsageRecord, encode_records
 from tests.databases import MIGRATE_TIMEOUT_S, ROOT, as_services, copied, named
 from tests.integration.marketplace.ledger import record
 
@@ -86,7 +85,7 @@ class Books:
 
 def settle(connection: Connection, *records: UsageRecord) -> int:
     """How many of them were new."""
-    body = json.dumps([record_as_builtins(one) for one in records])
+    body = encode_records(records).decode()
     rows = connection.execute("SELECT applied FROM billing_settle(%s::jsonb)", [body])
     return sum(applied for (applied,) in rows)
 

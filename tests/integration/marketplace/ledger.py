@@ -1,6 +1,5 @@
 """The ledger's SQL functions as the router calls them, for tests."""
 
-import json
 import time
 import uuid
 from datetime import datetime
@@ -12,7 +11,7 @@ from django.db import connection
 from marketplace.accounts.models import Organisation, User
 from marketplace.billing import services
 from marketplace.billing.models import Transfer
-from router.contracts.record import UsageRecord, record_as_builtins
+from router.contracts.record import UsageRecord, encode_records
 from router.domain.ids import uuid7
 
 USD = 1_000_000_000
@@ -135,7 +134,7 @@ def lease_close(lease_id: uuid.UUID) -> int:
 
 
 def settle(*records: UsageRecord) -> dict[uuid.UUID, bool]:
-    body = json.dumps([record_as_builtins(record) for record in records])
+    body = encode_records(records).decode()
     return dict(call("SELECT request_id, applied FROM billing_settle(%s::jsonb)", body))
 
 

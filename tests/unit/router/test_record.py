@@ -9,7 +9,6 @@ from router.contracts.record import (
     decode_record,
     encode_record,
     encode_records,
-    record_as_builtins,
 )
 from tests.unit.router.records import record
 
@@ -59,7 +58,6 @@ def test_every_form_of_a_record_lists_its_candidates() -> None:
     one = json.loads(encode_record(sent))
     assert [c["verdict"] for c in one["candidates"]] == ["chosen", "slower"]
     assert json.loads(encode_records([sent, sent])) == [one, one]
-    assert json.loads(json.dumps(record_as_builtins(sent))) == one
 
 
 def test_candidates_are_listed_once_and_only_when_they_are_read() -> None:

@@ -37,9 +37,9 @@ from marketplace.planning.advisor.question import (
 )
 from marketplace.planning.asking import QuestionInvalid
 from router.scheduling.estimates.batch_curve import BatchCurve
-from router.simulator.slots.scenarios import erlang_c_wait_s
 from tests.bench.advisor_data import figures
 from tests.examples import examples
+from tests.queueing import erlang_c_wait_s
 from tests.unit.marketplace.planning.advisor.options import FAST, QUESTION, SLOW, option
 
 # --- the question ------------------------------------------------------------------------------

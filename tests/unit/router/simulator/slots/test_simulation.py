@@ -15,12 +15,12 @@ from router.simulator.slots.reference import preemptive
 from router.simulator.slots.scenarios import (
     Scenario,
     capacity_hz,
-    erlang_c_wait_s,
     fleet,
     scenarios,
 )
 from router.simulator.slots.simulation import MODEL, ROUTER_DIED, Answers, Result, Setup, Simulation
 from router.simulator.workload import Phase, Sizes, Stream, merged, poisson, recorded
+from tests.queueing import erlang_c_wait_s
 
 COUNT = 3_000
 
