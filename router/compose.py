@@ -174,6 +174,7 @@ def _path(
         queue_max=limits.queue_max,
         random=random.random,
         yielding=Yielding(limits.batch_slot_share, limits.batch_quiet_s),
+        prefix_blocks_max=limits.prefix_blocks_max,
         kv_blocks_max=limits.kv_blocks_max,
     )
     dispatcher = Dispatcher(scheduler, upstreams, clock=time.monotonic)

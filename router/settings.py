@@ -107,6 +107,8 @@ class Limits(Struct, frozen=True):
     """How long that may take."""
     engine_poll_bytes_max: int = 2_000_000
     """Most that an engine's metrics may have."""
+    prefix_blocks_max: int = 200_000
+    """Most blocks of prompts that are remembered, of all engines together."""
     kv_blocks_max: int = 500_000
     """Most blocks of KV caches that are followed, of all engines together."""
     kv_message_bytes_max: int = 1_000_000

@@ -2,8 +2,10 @@
 of prompts and answers, and how much of prompts an engine keeps.
 """
 
+from router.scheduling.caches.affinity import BLOCKS_MAX as PREFIX_BLOCKS_MAX
 from router.scheduling.caches.affinity import PrefixIndex
-from router.scheduling.caches.engine_caches import BLOCKS_MAX, EngineCaches
+from router.scheduling.caches.engine_caches import BLOCKS_MAX as KV_BLOCKS_MAX
+from router.scheduling.caches.engine_caches import EngineCaches
 from router.scheduling.estimates.size import SizePredictor
 from router.scheduling.estimates.tokens import TokenEstimates
 from router.scheduling.fleet.worker import Attempt
@@ -16,9 +18,13 @@ QUIET_S = 1.0
 class Learning:
     """Everything learned about models. What is learned about workers is kept with them."""
 
-    def __init__(self, kv_blocks_max: int = BLOCKS_MAX) -> None:
+    def __init__(
+        self,
+        prefix_blocks_max: int = PREFIX_BLOCKS_MAX,
+        kv_blocks_max: int = KV_BLOCKS_MAX,
+    ) -> None:
         self.sizes = SizePredictor()
-        self.prefixes = PrefixIndex()
+        self.prefixes = PrefixIndex(prefix_blocks_max)
         self.caches = EngineCaches(self.prefixes, kv_blocks_max)
         self.tokens = TokenEstimates()
 

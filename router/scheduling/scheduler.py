@@ -42,7 +42,9 @@ from router.scheduling.attempts.hedging import (
 )
 from router.scheduling.attempts.prober import Prober
 from router.scheduling.attempts.sending import Sender
-from router.scheduling.caches.engine_caches import BLOCKS_MAX, Followed
+from router.scheduling.caches.affinity import BLOCKS_MAX as PREFIX_BLOCKS_MAX
+from router.scheduling.caches.engine_caches import BLOCKS_MAX as KV_BLOCKS_MAX
+from router.scheduling.caches.engine_caches import Followed
 from router.scheduling.decisions import Cancel, Decision, Eject
 from router.scheduling.estimates.size import SizePredictor
 from router.scheduling.estimates.tokens import TokenEstimates
@@ -68,8 +70,8 @@ class Scheduler:
 
     ``queue_max`` bounds how many tickets may wait; ``random`` is uniform over [0, 1). With
     ``explain`` false, decisions do not list the endpoints considered (for simulations).
-    ``yielding`` says what batch work leaves free, ``kv_blocks_max`` how many blocks of engines'
-    caches are followed.
+    ``yielding`` says what batch work leaves free, ``prefix_blocks_max`` how many blocks of prompts
+    are remembered, ``kv_blocks_max`` how many blocks of engines' caches are followed.
     """
 
     def __init__(
@@ -79,12 +81,13 @@ class Scheduler:
         random: Callable[[], float],
         explain: bool = True,
         yielding: Yielding = NOTHING_LEFT_FREE,
-        kv_blocks_max: int = BLOCKS_MAX,
+        prefix_blocks_max: int = PREFIX_BLOCKS_MAX,
+        kv_blocks_max: int = KV_BLOCKS_MAX,
     ) -> None:
         self.fleet = Fleet()
         self._queue = Queue()
         self._yielding = yielding
-        self._learning = Learning(kv_blocks_max)
+        self._learning = Learning(prefix_blocks_max, kv_blocks_max)
         self._watched = HedgeClock()
         self._routes = Routes(random)
         self._scoring = Scoring(self._routes, self._learning)

@@ -2,8 +2,8 @@
 
 A prompt is estimated from its bytes: in one model's vocabulary, text has a steady number of bytes
 per token, which the workers' own counts calibrate. The length of an answer cannot be told from its
-prompt, but its distribution can be learned by model, tenant and bound. With too few samples, the
-model's distribution is used.
+prompt, but its mean can be learned by model, tenant and bound. With too few samples, the model's
+mean is used.
 """
 
 from collections.abc import Collection, Iterable

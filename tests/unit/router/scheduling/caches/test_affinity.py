@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from router.scheduling.caches import affinity
 from router.scheduling.caches.affinity import CAPACITY_MIN, PrefixIndex
+from router.scheduling.learning import Learning
 
 CHAIN = st.lists(st.integers(0, 5), min_size=1, max_size=8, unique=True).map(tuple)
 SENT = st.lists(st.tuples(CHAIN, st.sampled_from("abc")), max_size=30)
@@ -133,3 +134,9 @@ def test_an_engine_that_never_counts_cached_tokens_is_believed() -> None:
         index.counted("a", 1_000, 0)
     index.sent(chains[-1], "a")
     assert index.cached(chains[0]) == {"a": 10}
+
+
+def test_a_schedulers_bound_is_that_of_its_index() -> None:
+    learning = Learning(prefix_blocks_max=3)
+    learning.prefixes.sent(tuple(range(9)), "a")
+    assert len(learning.prefixes) == 3
