@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 720, 340
 LEFT, RIGHT, TOP, BOTTOM = 84, 60, 30, 44
+LABELS_LEFT_FROM = 0.7
 TICKS_MIN = 3
 MARKERS = (
     "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z",
@@ -39,6 +40,11 @@ class Mark:
     label: str
     title: str
     url: str
+
+    @property
+    def is_far_right(self) -> bool:
+        """Whether its label belongs on its left, as there is little room beyond it."""
+        return self.x > LABELS_LEFT_FROM * WIDTH
 
 
 @dataclass(frozen=True, slots=True)

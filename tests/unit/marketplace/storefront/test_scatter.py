@@ -32,5 +32,10 @@ def test_points_lie_within_the_axes_and_each_series_has_its_shape() -> None:
     assert all(picture.top <= mark.y <= picture.bottom for mark in picture.marks)
 
 
+def test_labels_that_would_leave_the_picture_are_on_the_left() -> None:
+    near, far = scatter([Point(1, 1, 0, "a", ""), Point(9, 1, 0, "b", "")], AXIS, AXIS).marks
+    assert (near.is_far_right, far.is_far_right) == (False, True)
+
+
 def test_no_points_draw_an_empty_picture() -> None:
     assert scatter([], AXIS, AXIS).marks == []
