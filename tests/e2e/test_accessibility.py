@@ -27,6 +27,7 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
 }).observe({type: "layout-shift", buffered: true});
 """
+NIGHTLY = ("dark", "phone", "wide", "portuguese")
 SHIFT_MAX = 0.05
 """Half of what is called good of the Cumulative Layout Shift: https://web.dev/articles/cls."""
 
@@ -94,7 +95,7 @@ def benchmark(page: Page, web_url: str) -> None:
 
 @pytest.mark.parametrize(
     "look",
-    ["light", *(pytest.param(look, marks=pytest.mark.nightly) for look in ("dark", "phone"))],
+    ["light", *(pytest.param(look, marks=pytest.mark.nightly) for look in NIGHTLY)],
 )
 def test_no_page_has_a_serious_barrier(
     look: str, browser: Browser, local_stack: LocalStack
@@ -109,6 +110,8 @@ def test_no_page_has_a_serious_barrier(
         found = {"login": violations(page)}
         demo = local_stack.demo
         sign_in(page, local_stack.web_url, email=demo["email"], password=demo["password"])
+        if look == "portuguese":
+            page.set_extra_http_headers({"Accept-Language": "pt-BR"})
         benchmark(page, local_stack.web_url)
         for name, path in ALL_PAGES.items():
             page.goto(local_stack.web_url + path)
