@@ -153,13 +153,13 @@ class Attempts:
         )
         try:
             dispatch = await self.dispatcher.place(ticket, trace.waits)
-        except QueueFull as error:
+        except QueueFull as full:
             if not is_own(plan):
                 raise
             raise OwnEndpointFull(
-                f"your organisation's endpoint {plan.request.model!r} has no room: {error.message}",
-                retry_after_s=error.retry_after_s,
-            ) from error
+                f"your organisation's endpoint {plan.request.model!r} has no room: {full.message}",
+                retry_after_s=full.retry_after_s,
+            ) from full
         except NothingEligible as error:
             if not is_own(plan):
                 raise
