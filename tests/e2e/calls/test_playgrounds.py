@@ -141,7 +141,7 @@ def test_what_each_engine_would_take_is_told_with_an_answer_and_on_its_record(
     report_of(page)
     received = engines_of(page)
     assert len(received) >= 2
-    assert {len(row) for row in received} == {8}
+    assert {len(row) for row in received} == {9}
     assert violations(page) == []
     page.get_by_role("link", name="Open the record of this call").click()
     expect(page.get_by_role("heading", name="Where the time went")).to_be_visible()

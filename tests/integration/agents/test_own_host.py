@@ -105,7 +105,7 @@ def test_a_host_serves_its_organisation_first_and_alone_and_drains_to_the_market
     assert answered[-1] == "market-a"
     with pytest.raises(openai.InternalServerError) as nobody:
         market.call(OWN)
-    assert "is available now" in str(nobody.value)
+    assert "takes calls now" in str(nobody.value)
     assert KEY not in own.said
     # Metered and charged as every endpoint of its own.
     mine = UsageEvent.objects.filter(model=OWN, outcome="completed")
