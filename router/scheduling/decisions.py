@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from math import inf
 
 from msgspec import Struct
 
@@ -31,7 +32,8 @@ class Ranking(Struct, frozen=True, gc=False):
     ``planned_s`` is an absolute time. ``paces`` are seconds per unit of ``work``, or the costs of a
     generation on an engine at that moment. ``cached`` says how many blocks of the prompt an
     endpoint should have, of ``block_tokens`` each. ``penalty_s`` is what price, order and
-    preferences add to the scores. Three columns of a dozen take 1.5 µs; a dozen
+    preferences add to the scores, beside a fixed penalty for what is expected to take longer than
+    ``preferred_s``. Three columns of a dozen take 1.5 µs; a dozen
     :class:`Considered` take 6.
     """
 
@@ -46,6 +48,7 @@ class Ranking(Struct, frozen=True, gc=False):
     block_tokens: float = 0.0
     cached: Mapping[str, int] = NOTHING_CACHED
     penalty_s: Mapping[str, float] = NO_TERMS
+    preferred_s: float = inf
 
     def __iter__(self) -> Iterator[Considered]:
         return (Considered(*row) for row in self.rows())

@@ -1,7 +1,9 @@
 """What each place would cost a ticket: its policy's score, less what a cached prompt saves."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
+from router.domain.catalog import DEFAULT_POLICY
 from router.scheduling.caches.affinity import BLOCK_BYTES, NOTHING_CACHED, cached_tokens
 from router.scheduling.decisions import Ranking
 from router.scheduling.fleet.worker import EndpointState, costs_s
@@ -68,11 +70,20 @@ class Scoring:
     ) -> Ranking:
         """The scores with what they are made of, for the record of the call."""
         planned_s = [state.worker.model.planned_s for state in usable]
-        penalty_s = ticket.penalty_s if ticket.sort is None else NO_TERMS
+        penalty_s, preferred_s = NO_TERMS, inf
+        if ticket.sort is None and ticket.policy.kind == DEFAULT_POLICY:  # Others know of none.
+            penalty_s, preferred_s = ticket.penalty_s, ticket.preferred_s
         if not ticket.prompt_tokens:
             unit_s = [state.model.effective_s for state in usable]
             return Ranking(
-                usable, planned_s, unit_s, scores, now_s, ticket.work, penalty_s=penalty_s
+                usable,
+                planned_s,
+                unit_s,
+                scores,
+                now_s,
+                ticket.work,
+                penalty_s=penalty_s,
+                preferred_s=preferred_s,
             )
         return Ranking(
             usable,
@@ -86,6 +97,7 @@ class Scoring:
             self.block_tokens(ticket) if cached else 0.0,
             cached,
             penalty_s,
+            preferred_s,
         )
 
     def _less_cached(

@@ -21,6 +21,7 @@ from router.pipeline.plans.plan import Plan
 from router.ports.upstream import StreamPart
 from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Ranking
 from router.scheduling.fleet.worker import Attempt
+from router.scheduling.policies.late_binding import PREFERENCE_S
 from router.scheduling.waiting.standing import Standing
 from router.scheduling.worker_models.costs import Terms
 
@@ -182,7 +183,7 @@ def _candidates(
     filtered: tuple[CandidateRecord, ...],
 ) -> tuple[CandidateRecord, ...]:
     known = {endpoint.id: endpoint for endpoint in endpoints}
-    chosen, penalty_s = considered.score_of(placed), considered.penalty_s
+    chosen = considered.score_of(placed)
     scored = [
         CandidateRecord(
             endpoint.deployment.id,
@@ -193,12 +194,18 @@ def _candidates(
             service_s * 1e3,
             score,
             _told(terms) if terms is not None else None,
-            penalty_s.get(endpoint_id, 0.0) * 1e3,
+            _penalty_s(considered, endpoint_id, wait_s + service_s) * 1e3,
         )
         for endpoint_id, wait_s, service_s, score, terms in considered.rows()
         if (endpoint := known.get(endpoint_id)) is not None
     ]
     return (*scored, *filtered)
+
+
+def _penalty_s(considered: Ranking, endpoint_id: str, latency_s: float) -> float:
+    """What price, order and preferences added to a score."""
+    late_s = PREFERENCE_S if latency_s > considered.preferred_s else 0.0
+    return considered.penalty_s.get(endpoint_id, 0.0) + late_s
 
 
 def _told(terms: Terms) -> TermsRecord:

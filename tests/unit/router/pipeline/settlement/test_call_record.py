@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from router.contracts.record import UsageRecord
-from router.domain.catalog import Endpoint
+from router.domain.catalog import Endpoint, Policy
 from router.domain.errors import NothingEligible, WorkerFailed
 from router.domain.money import Purse
 from router.domain.outcome import Outcome
@@ -140,14 +140,30 @@ async def test_a_place_that_could_not_be_used_has_its_reason_and_no_figures() ->
         assert (lost.verdict, lost.wait_ms, lost.service_ms, lost.score) == ("unhealthy", 0, 0, 0)
 
 
-async def test_what_wishes_add_to_a_score_is_on_record() -> None:
+@pytest.mark.parametrize(
+    ("wishes", "kind", "penalties_ms"),
+    [
+        ({"order": ["south"]}, "late_binding", (5_000.0, 5_000.0, 0.0)),
+        ({"preferred_max_latency": 1e-9}, "late_binding", (10_000.0, 10_000.0, 10_000.0)),
+        ({"preferred_max_latency": 1e9}, "late_binding", (0.0, 0.0, 0.0)),
+        # These score otherwise: by the call's own wish, and by a policy that knows of none.
+        ({"order": ["south"], "sort": "throughput"}, "late_binding", (0.0, 0.0, 0.0)),
+        ({"order": ["south"]}, "round_robin", (0.0, 0.0, 0.0)),
+    ],
+)
+async def test_what_wishes_add_to_a_score_is_on_record(
+    wishes: dict[str, object], kind: str, penalties_ms: tuple[float, ...]
+) -> None:
     line = Line(FakeUpstream(lambda _: ANSWER))
-    request = chat(provider={"order": ["south"]})
+    policies = (Policy(id=1, version=1, model="a/m", kind=kind),)
+    line.gateway.use(build_table(structs.replace(snapshot(), version=2, policies=policies)))
+    request = chat(provider=wishes)
     await line.gateway.serve(line.gateway.authenticate(f"Bearer {KEY}"), request, FakeClient())
     candidates = {c.worker_id: c for c in line.records[0].candidates}
-    penalties_ms = {id_: one.penalty_ms for id_, one in candidates.items()}
-    assert penalties_ms == {"one-0": 5_000.0, "one-1": 5_000.0, "two-0": 0.0}
-    assert candidates["one-0"].score >= 5.0
+    told_ms = tuple(candidates[id_].penalty_ms for id_ in ("one-0", "one-1", "two-0"))
+    assert told_ms == penalties_ms
+    if kind == "late_binding" and "sort" not in wishes:
+        assert candidates["one-0"].score >= penalties_ms[0] / 1e3
 
 
 @pytest.mark.parametrize(
