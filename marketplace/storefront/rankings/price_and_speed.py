@@ -1,6 +1,6 @@
 """The chart of price against measured speed, over all models that have both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.urls import reverse
@@ -17,6 +17,8 @@ from marketplace.usage.models import ModelRanking, RankingWindow
 from router.domain.money import NANO_PER_USD
 
 POINTS_MIN = 2
+POINTS_MAX = 100
+"""Of more models, those that are called most: nobody reads more names in a picture."""
 TOKENS_IN, TOKENS_OUT = 3, 1
 """A chat reads about three tokens for each that it writes: the mixture that prices are told for."""
 
@@ -30,6 +32,10 @@ def price_and_speed(window: RankingWindow, task: str = "") -> Scatter | None:
     is shown by its latency if it is asked for.
     """
     known = list(_known(window, task))
+    return _by_tokens(known) or (_by_units(known) if task else None)
+
+
+def _by_tokens(known: Sequence[Priced]) -> Scatter | None:
     points = [
         Point(
             figures.tokens_per_s,
@@ -39,14 +45,12 @@ def price_and_speed(window: RankingWindow, task: str = "") -> Scatter | None:
         for model, figures, offer in known
         if figures.tokens_per_s and _is_by_tokens(offer)
     ]
-    if len(points) >= POINTS_MIN:
-        return scatter(
-            points,
-            Axis(_("tokens a second →"), significant),
-            Axis(_("1M tokens, three in for one out ↑"), dollars),
-        )
-    if not task:
-        return None
+    x = Axis(_("tokens a second →"), significant)
+    y = Axis(_("1M tokens, three in for one out ↑"), dollars)
+    return scatter(points, x, y) if len(points) >= POINTS_MIN else None
+
+
+def _by_units(known: Sequence[Priced]) -> Scatter | None:
     unit = next((offer.unit for _model, _figures, offer in known if offer.row_nano), "")
     units, per_units = PER_UNIT.get(unit, (1, ""))
     points = [
@@ -61,13 +65,9 @@ def price_and_speed(window: RankingWindow, task: str = "") -> Scatter | None:
         for model, figures, offer in known
         if offer.unit == unit and offer.row_nano and figures.total_ms_p50
     ]
-    if len(points) < POINTS_MIN:
-        return None
-    return scatter(
-        points,
-        Axis(_("median latency of a call →"), lambda value: duration(value, "0")),
-        Axis(f"{per_units} ↑", dollars),
-    )
+    x = Axis(_("median latency of a call →"), lambda value: duration(value, "0"))
+    y = Axis(f"{per_units} ↑", dollars)
+    return scatter(points, x, y) if len(points) >= POINTS_MIN else None
 
 
 def blended_nano(offer: Offer) -> int:
@@ -84,10 +84,13 @@ def _is_by_tokens(offer: Offer) -> bool:
 
 
 def _known(window: RankingWindow, task: str) -> Iterator[Priced]:
+    models = models_published().order_by()
+    if task:
+        models = models.filter(task=task)
     rows = ModelRanking.objects.filter(window=window, completed__gte=SAMPLES_MIN)
-    by_name = {row.model: row for row in rows}
-    models = models_published().filter(name__in=by_name)
-    for listing in listings(models.filter(task=task) if task else models):
+    most = rows.filter(model__in=models.values("name")).order_by("-calls", "model")[:POINTS_MAX]
+    by_name = {row.model: row for row in most}
+    for listing in listings(models.filter(name__in=by_name)):
         if (offer := listing.cheapest) is not None:
             yield listing.model, by_name[listing.model.name], offer
 

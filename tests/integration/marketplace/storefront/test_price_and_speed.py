@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from marketplace.storefront.rankings import price_and_speed as rankings
 from marketplace.storefront.rankings.price_and_speed import price_and_speed
 from marketplace.storefront.rankings.selectors import SAMPLES_MIN
 from marketplace.usage.models import ModelRanking, RankingWindow
@@ -70,6 +71,18 @@ def test_a_task_without_tokens_is_shown_by_its_unit(shop: Shop) -> None:
         "one: $0.25 per 1M rows, 200 ms",
         "two: $0.50 per 1M rows, 200 ms",
     ]
+
+
+def test_of_many_models_those_are_shown_that_are_called_most(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rankings, "POINTS_MAX", 2)
+    for calls in (70, 90, 80):
+        add_model(f"yard/m{calls}", completion_nano_per_million=10**9)
+        measured(f"yard/m{calls}", calls=calls)
+    shown = price_and_speed(WEEK)
+    assert shown is not None
+    assert sorted(mark.label for mark in shown.marks) == ["m80", "m90"]
 
 
 def test_one_model_is_no_comparison(shop: Shop) -> None:
