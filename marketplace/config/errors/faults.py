@@ -3,9 +3,10 @@
 import sys
 from http import HTTPStatus
 
+import psycopg
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
@@ -27,7 +28,7 @@ def fault(error: BaseException | None, path: str) -> Refusal:
     503 if the database is unavailable, 400 if it cannot store a value or a model refuses it, else
     500.
     """
-    if isinstance(error, OperationalError | InterfaceError):
+    if _is_away(error):
         away = "The database cannot be asked now. Try again in a moment."
         return refusal(path, HTTPStatus.SERVICE_UNAVAILABLE, away, retry_after_s=RETRY_AFTER_S)
     if isinstance(error, DataError):
@@ -37,6 +38,20 @@ def fault(error: BaseException | None, path: str) -> Refusal:
         return refusal(path, HTTPStatus.BAD_REQUEST, " ".join(error.messages))
     ours = "This is our fault. Try again; if it stays, the log of the server says why."
     return refusal(path, HTTPStatus.INTERNAL_SERVER_ERROR, ours)
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether the database could not be asked, or was lost in the midst of it."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    # What its client library says of a broken connection by itself has no SQLSTATE, and then
+    # psycopg knows no closer class.
+    cause = error.__cause__ if error is not None else None
+    return (
+        type(error) is DatabaseError
+        and isinstance(cause, psycopg.DatabaseError)
+        and cause.sqlstate is None
+    )
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

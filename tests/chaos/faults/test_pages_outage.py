@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -91,6 +92,7 @@ class Site:
     """The pages as `manage.py up` serves them, and the callers."""
 
     asking: dict[str, httpx.AsyncClient]
+    log: Path
 
     async def ask(self, asked: Asked) -> httpx.Response:
         client = self.asking[asked.by]
@@ -105,8 +107,8 @@ class Site:
 @pytest.fixture(scope="module")
 def served(
     mortal_database: Database, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, str]]:
-    """The pages' origin, and the key of an organisation that one of the staff owns."""
+) -> Iterator[tuple[str, str, Path]]:
+    """The pages' origin, the key of an organisation that one of the staff owns, and the log."""
     (port,) = free_ports(1)
     home = tmp_path_factory.mktemp("pages")
     web = stack._web(stack.Options(home=home, web_port=port), needs=())
@@ -126,12 +128,12 @@ def served(
     )
     words = list(web.argv[web.argv.index("granian") :])
     with backend(words, f"{origin}/robots.txt", home / "log", env):
-        yield origin, made.stdout.split()[-1]
+        yield origin, made.stdout.split()[-1], home / "log"
 
 
 @pytest.fixture
-async def site(served: tuple[str, str], database: Database) -> AsyncIterator[Site]:
-    origin, key = served
+async def site(served: tuple[str, str, Path], database: Database) -> AsyncIterator[Site]:
+    origin, key, log = served
     asking = {
         name: httpx.AsyncClient(base_url=origin, headers=headers, timeout=PATIENCE_S)
         for name, headers in {
@@ -141,7 +143,7 @@ async def site(served: tuple[str, str], database: Database) -> AsyncIterator[Sit
             "meter": {"Authorization": "Bearer meter"},
         }.items()
     }
-    made = Site(asking)
+    made = Site(asking, log)
     for name in ("nobody", "person"):
         await asking[name].get("/login/")
     form = {"login": MAIL, "password": PASSWORD}
@@ -205,5 +207,5 @@ async def test_whatever_a_request_was_at_as_the_database_went_it_is_told_503(
         for name, answer in seen
         if answer.status_code >= 500
     ]
-    assert [item for item in wrong if item[1] != 503] == []
+    assert [item for item in wrong if item[1] != 503] == [], site.log.read_text()
     assert wrong, "nothing was struck"

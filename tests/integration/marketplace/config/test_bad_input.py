@@ -9,11 +9,12 @@ from urllib.parse import urlencode
 
 import psycopg
 import pytest
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 from django.db.models.query import QuerySet
 from django.test import Client
 
 from marketplace.accounts.models import User
+from marketplace.config.errors.faults import fault
 from marketplace.routing.trials.models import RouteTuning
 from tests.integration.marketplace.acme import Acme, open_acme
 from tests.integration.marketplace.api_operations import Operation, operations
@@ -173,6 +174,29 @@ def test_while_the_database_is_away_it_is_503(
     answer = client.get(path)
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
     assert answer["Content-Type"].startswith("application/" if "api" in path else "text/html")
+
+
+def lost() -> DatabaseError:
+    """As Django has it from psycopg, which has it from libpq without a SQLSTATE."""
+    error = DatabaseError("lost synchronization with server")
+    error.__cause__ = psycopg.DatabaseError("lost synchronization with server")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OperationalError("the connection is lost"), 503),
+        (InterfaceError("the connection is closed"), 503),
+        (lost(), 503),
+        # Django's own, of a row that is gone.
+        (DatabaseError("Save with update_fields did not affect any rows."), 500),
+        (KeyError("x"), 500),
+        (None, 500),
+    ],
+)
+def test_only_what_a_lost_database_says_is_503(error: Exception | None, status: int) -> None:
+    assert fault(error, "/").status == status
 
 
 def test_a_page_without_a_database_says_how_to_go_on(
