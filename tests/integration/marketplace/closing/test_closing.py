@@ -22,7 +22,7 @@ from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.agents.models import Agent, WorkerToken
 from marketplace.audit.selectors import entries_of
 from marketplace.batches.models import Batch
-from marketplace.billing.models import Account, Transfer
+from marketplace.billing.models import Account, Transfer, TransferKind
 from marketplace.billing.payments.books.transfers import receivable_account_open
 from marketplace.billing.payments.models import AutoRecharge, PaymentProfile
 from marketplace.billing.services import transfer_post
@@ -133,7 +133,7 @@ def test_what_it_owes_is_paid_first(shop: Shop) -> None:
         credit=Account.objects.get(kind="cash"),
         amount_nano=3 * USD,
         idem_key="taken back",
-        kind="refund",  # type: ignore[arg-type]
+        kind=TransferKind.REFUND,
     )
     client = fresh(shop.owner)
     assert "owes 3 USD" in client.get(CLOSE).text
